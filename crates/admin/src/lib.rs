@@ -1,0 +1,68 @@
+//! The `Admin` seam: accounts, keys, tokens and status, and the shapes in which they cross a wire.
+//!
+//! The same types are the bodies of `/api/v1` and what every command prints with `--json`: documented, stable, and
+//! without a secret but for the one that was asked for.
+
+mod account;
+mod error;
+mod exposed;
+mod key;
+mod status;
+pub mod time_text;
+
+pub use account::{
+    AccountAdd, AccountAdded, AccountChange, AccountList, AccountView, AddOutcome, BlockView, CredentialAdd, IdentityView, ImportReport,
+    SkippedRow, SourceWord, StandingView, TokenAsk, TokenList, TokenView,
+};
+pub use error::{AdminError, ErrorBody, ErrorCode};
+pub use exposed::Exposed;
+pub use key::{KeyCreate, KeyCreated, KeyList, KeyView};
+pub use status::{FaultView, InUse, ProcessList, ProviderStatus, Reloaded, StatusView};
+
+use claviger_domain::id::AccountId;
+use claviger_domain::virtual_key::Accessor;
+use claviger_runtime::BoxFuture;
+
+/// The answer of the control plane, later.
+pub type AdminAnswer<'a, T> = BoxFuture<'a, Result<T, AdminError>>;
+
+/// The control plane. Implemented by the pool in this process and by a client over the socket.
+///
+/// Every change is on disk when its future resolves. Cancel safety: dropping a future never undoes a change.
+pub trait Admin: Send + Sync + 'static {
+    /// How the whole stands.
+    fn status(&self) -> AdminAnswer<'_, StatusView>;
+
+    /// What is in use: keys with requests in flight, and the accounts that serve them.
+    fn processes(&self) -> AdminAnswer<'_, ProcessList>;
+
+    /// All accounts.
+    fn account_list(&self) -> AdminAnswer<'_, AccountList>;
+
+    /// Stores accounts; a row that cannot be stored is skipped by name and harms no other.
+    fn account_import(&self, accounts: Vec<AccountAdd>) -> AdminAnswer<'_, ImportReport>;
+
+    /// Stores one account.
+    fn account_add(&self, account: AccountAdd) -> AdminAnswer<'_, AccountAdded>;
+
+    /// Changes what a person may set.
+    fn account_change(&self, account: AccountId, change: AccountChange) -> AdminAnswer<'_, AccountView>;
+
+    /// Removes an account and, where nothing else uses it, its secret.
+    fn account_remove(&self, account: AccountId) -> AdminAnswer<'_, ()>;
+
+    /// Lifts the blocks of one account, or of all; says how many were lifted.
+    fn account_unblock(&self, account: Option<AccountId>) -> AdminAnswer<'_, u64>;
+
+    /// A current access token or key, refreshed if it is due. Audited before it is given.
+    fn token(&self, ask: TokenAsk) -> AdminAnswer<'_, TokenList>;
+
+    /// Makes a virtual key; its text is in the answer and nowhere else.
+    fn key_create(&self, key: KeyCreate) -> AdminAnswer<'_, KeyCreated>;
+
+    /// All virtual keys, without their text.
+    fn key_list(&self) -> AdminAnswer<'_, KeyList>;
+
+    /// Revokes a virtual key.
+    fn key_revoke(&self, accessor: Accessor) -> AdminAnswer<'_, KeyView>;
+}
