@@ -1,0 +1,169 @@
+//! An account as requests meet it; its blocks and its credential cell live across views.
+
+use arc_swap::ArcSwap;
+use claviger_contract::{Authorization, HeaderEdit, LiveCell, LiveGrant};
+use claviger_domain::block::{Block, BlockEnd, PROBE_INTERVAL, longest};
+use claviger_domain::id::GrantRevision;
+use claviger_domain::identity::Identity;
+use claviger_domain::origin::{Origin, Purpose, StoredOrigins};
+use claviger_domain::profile::{HeaderMode, HeaderText, ProviderProfile, WireRule};
+use claviger_domain::time::{Timestamp, millis};
+use claviger_store::{AccountRow, GrantRow, GrantSecret};
+use http::HeaderValue;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use crate::grant::GrantLive;
+
+/// An account as requests meet it.
+#[derive(Debug)]
+pub(crate) struct AccountLive {
+    pub(crate) row: AccountRow,
+    pub(crate) profile: Arc<ProviderProfile>,
+    pub(crate) grant: Arc<GrantLive>,
+    pub(crate) cell: Arc<LiveCell>,
+    pub(crate) allowed: Arc<BTreeSet<Origin>>,
+    pub(crate) reach: Reach,
+    pub(crate) blocks: Arc<Blocks>,
+}
+
+/// Whether an account's credential may go where its provider now is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// It may.
+    Admitted,
+    /// The provider's address is not the one that the account was stored for.
+    OriginChanged,
+    /// The provider takes no credential of this kind, or the secret cannot stand in a header.
+    Unusable,
+}
+
+/// Why an account cannot serve a request now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Obstacle {
+    /// Set aside until then; a guess may be probed.
+    Blocked { until: Timestamp, end: BlockEnd },
+}
+
+impl AccountLive {
+    /// The reach of a stored grant under a profile.
+    pub(crate) fn reach(profile: &ProviderProfile, origins: &StoredOrigins, live: Option<&LiveGrant>) -> Reach {
+        if !profile.origins_admitted(origins, Purpose::Inference) {
+            return Reach::OriginChanged;
+        }
+        if live.is_some() { Reach::Admitted } else { Reach::Unusable }
+    }
+
+    /// What stands in the way of a request for `model`, by blocks.
+    pub(crate) fn obstacle(&self, model: Option<&str>, now: Timestamp) -> Option<Obstacle> {
+        let blocks = self.blocks.list.load();
+        let covering = blocks.iter().filter(|held| held.block.until > now && held.block.scope.covers(model));
+        let longest = covering.max_by_key(|held| held.block.until)?;
+        Some(Obstacle::Blocked { until: longest.block.until, end: longest.block.end })
+    }
+}
+
+/// The credential of an account as it is written into requests; `None` where the profile has no way to.
+pub(crate) fn live_grant(profile: &ProviderProfile, identity: &Identity, grant: &GrantRow) -> Option<LiveGrant> {
+    let rule = profile.wire(grant.secret.kind())?;
+    let secret = match &grant.secret {
+        GrantSecret::OAuth { access, .. } => access,
+        GrantSecret::ApiKey { key } => key,
+    };
+    let edits = header_edits(rule, identity, secret.expose())?;
+    Some(LiveGrant::new(grant.revision, Authorization::Headers(edits), rule.query.clone()))
+}
+
+fn header_edits(rule: &WireRule, identity: &Identity, secret: &str) -> Option<Vec<HeaderEdit>> {
+    let text = rule.scheme.as_ref().map(|scheme| zeroize::Zeroizing::new(format!("{scheme} {secret}")));
+    let mut value = HeaderValue::from_str(text.as_ref().map_or(secret, |text| text.as_str())).ok()?;
+    value.set_sensitive(true);
+    let mut edits = vec![HeaderEdit::Set(rule.header.clone(), value)];
+    for extra in &rule.extra {
+        let value = match &extra.value {
+            HeaderText::Fixed(value) => Some(value.clone()),
+            HeaderText::AccountId => identity.account_id.as_deref().and_then(|id| HeaderValue::from_str(id).ok()),
+            HeaderText::ProjectId => identity.project_id.as_deref().and_then(|id| HeaderValue::from_str(id).ok()),
+            HeaderText::OrgId => identity.org_id.as_deref().and_then(|id| HeaderValue::from_str(id).ok()),
+        };
+        let Some(value) = value else { continue };
+        let name = extra.name.clone();
+        edits.push(match extra.mode {
+            HeaderMode::Set => HeaderEdit::Set(name, value),
+            HeaderMode::AddToList => HeaderEdit::AddToList(name, value),
+            HeaderMode::IfAbsent => HeaderEdit::IfAbsent(name, value),
+        });
+    }
+    Some(edits)
+}
+
+/// A cell that no lease can be taken from.
+pub(crate) fn empty_live(revision: GrantRevision) -> LiveGrant {
+    LiveGrant::new(revision, Authorization::Headers(Vec::new()), Vec::new())
+}
+
+/// The blocks of one account.
+#[derive(Debug, Default)]
+pub(crate) struct Blocks {
+    list: ArcSwap<Vec<HeldBlock>>,
+    /// Milliseconds since the epoch of the last probe.
+    probed_at: AtomicI64,
+}
+
+#[derive(Debug, Clone)]
+struct HeldBlock {
+    block: Block,
+    /// Whether the vault has it; a reload drops only those that it has.
+    persisted: bool,
+}
+
+impl Blocks {
+    /// Sets a scope aside; of two ends the later one holds. Says which block holds now.
+    pub(crate) fn put(&self, block: &Block) -> Block {
+        let mut held = block.clone();
+        self.list.rcu(|list| {
+            let current = list.iter().find(|held| held.block.scope == block.scope).map(|held| held.block.clone());
+            held = longest(current, block.clone());
+            let mut list: Vec<HeldBlock> = list.iter().filter(|held| held.block.scope != block.scope).cloned().collect();
+            list.push(HeldBlock { block: held.clone(), persisted: false });
+            list
+        });
+        held
+    }
+
+    /// The vault has this block.
+    pub(crate) fn persisted(&self, block: &Block) {
+        self.list.rcu(|list| {
+            let mut list = Vec::clone(list);
+            list.iter_mut().filter(|held| held.block == *block).for_each(|held| held.persisted = true);
+            list
+        });
+    }
+
+    /// Takes over what the vault has; what is still on its way there stays.
+    pub(crate) fn adopt(&self, stored: &[Block]) {
+        self.list.rcu(|list| {
+            let on_its_way = list.iter().filter(|held| !held.persisted).cloned();
+            let stored = stored.iter().filter(|block| !list.iter().any(|held| !held.persisted && held.block.scope == block.scope));
+            stored.map(|block| HeldBlock { block: block.clone(), persisted: true }).chain(on_its_way).collect::<Vec<_>>()
+        });
+    }
+
+    /// Forgets all.
+    pub(crate) fn clear(&self) {
+        self.list.store(Arc::default());
+    }
+
+    /// Those that end later than now.
+    pub(crate) fn current(&self, now: Timestamp) -> Vec<Block> {
+        self.list.load().iter().map(|held| held.block.clone()).filter(|block| block.until > now).collect()
+    }
+
+    /// Takes the one probe that is allowed in a while. Of many requests one gets it.
+    pub(crate) fn take_probe(&self, now: Timestamp) -> bool {
+        let last = self.probed_at.load(Ordering::Relaxed);
+        let free = now.0.saturating_sub(last) >= millis(PROBE_INTERVAL);
+        free && self.probed_at.compare_exchange(last, now.0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+}

@@ -1,0 +1,317 @@
+//! Accounts: store, change, remove, unblock, show.
+
+use super::{failed, not_found, profile_named};
+use crate::Inner;
+use crate::account::{AccountLive, Reach};
+use crate::limits::{ADMIN_LOCK_WAIT_MAX, CHANGE_TURNS_MAX, LABEL_MAX_CHARS};
+use claviger_admin::{
+    AccountAdd, AccountAdded, AccountChange, AccountList, AccountView, AddOutcome, AdminError, BlockView, CredentialAdd, ErrorCode,
+    ImportReport, SkippedRow, SourceWord, StandingView,
+};
+use claviger_domain::block::{Block, BlockEnd, BlockScope};
+use claviger_domain::credential::{CredentialKind, Custody, GrantState, Source, Standing};
+use claviger_domain::id::{AccountId, GrantId};
+use claviger_domain::identity::Identity;
+use claviger_domain::profile::ProviderProfile;
+use claviger_domain::secret::SECRET_MAX_BYTES;
+use claviger_store::{AccountDraft, AccountPatch, AccountRow, GrantDraft, GrantLock, GrantSecret, Placed, PlacedOutcome, Write};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A change to a row that names the revision that it replaces.
+enum RowChange {
+    Patch(AccountPatch),
+    Remove,
+}
+
+impl Inner {
+    pub(super) async fn account_import(&self, accounts: Vec<AccountAdd>) -> Result<ImportReport, AdminError> {
+        let mut stored = Vec::new();
+        let mut skipped = Vec::new();
+        for account in accounts {
+            let row = account.row.clone();
+            match self.store_account(account).await {
+                Ok(placed) => stored.push(placed),
+                Err(error) => skipped.push(SkippedRow::new(row, &error)),
+            }
+        }
+        self.rebuild().await.map_err(failed)?;
+        let imported = stored.into_iter().map(|placed| self.added(placed)).collect::<Result<_, _>>()?;
+        Ok(ImportReport { imported, skipped })
+    }
+
+    pub(super) async fn account_add(&self, account: AccountAdd) -> Result<AccountAdded, AdminError> {
+        let placed = self.store_account(account).await?;
+        self.rebuild().await.map_err(failed)?;
+        self.added(placed)
+    }
+
+    async fn store_account(&self, account: AccountAdd) -> Result<Placed, AdminError> {
+        let profile = profile_named(&self.view.load(), &account.provider)?;
+        let blocks = account.blocks.iter().map(block_of).collect::<Result<Vec<_>, _>>()?;
+        let draft = self.draft(account, &profile)?;
+        let placed = self.place(draft).await?;
+        for block in blocks {
+            self.store.block_put(placed.account, block).await.map_err(failed)?;
+        }
+        Ok(placed)
+    }
+
+    fn added(&self, placed: Placed) -> Result<AccountAdded, AdminError> {
+        let outcome = match placed.outcome {
+            PlacedOutcome::Created => AddOutcome::Created,
+            PlacedOutcome::Updated => AddOutcome::Updated,
+            PlacedOutcome::Unchanged => AddOutcome::Unchanged,
+        };
+        let account = self.account_view(placed.account).ok_or_else(|| not_found(placed.account))?;
+        Ok(AccountAdded { outcome, account })
+    }
+
+    fn draft(&self, account: AccountAdd, profile: &ProviderProfile) -> Result<AccountDraft, AdminError> {
+        let AccountAdd { row: _, provider: _, credential, identity, label, source, disabled, blocks: _, follows } = account;
+        let now = self.clock.now();
+        let mut identity = Identity::from(identity);
+        let (secret, expires_at) = match credential {
+            CredentialAdd::ApiKey { key } => (GrantSecret::ApiKey { key: key.into_secret() }, None),
+            CredentialAdd::Oauth { access, refresh, expires_at } => {
+                let claimed = claviger_oauth::identity_from_claims(&profile.identity, access.expose());
+                identity = completed(identity, claimed);
+                let refresh = refresh.filter(|token| !token.expose().is_empty());
+                (
+                    GrantSecret::OAuth { access: access.into_secret(), refresh: refresh.map(claviger_admin::Exposed::into_secret) },
+                    expires_at,
+                )
+            }
+        };
+        check_secret(profile, &secret)?;
+        let custody = follows.map_or(Custody::Owned, |path| Custody::Followed { path: PathBuf::from(path) });
+        let standing = disabled.map_or(Standing::Active, |cause| Standing::Disabled { cause, since: now });
+        Ok(AccountDraft {
+            provider: profile.id.clone(),
+            grant: GrantDraft { secret, expires_at, issued_at: now, origins: profile.origins_to_store(), custody },
+            identity,
+            source: match source {
+                SourceWord::Login => Source::Login,
+                SourceWord::Imported => Source::Imported,
+            },
+            label: label.map(checked_label).transpose()?,
+            standing,
+        })
+    }
+
+    /// Stores a draft under the locks of the grants that it may replace: a refresh under way ends first.
+    async fn place(&self, draft: AccountDraft) -> Result<Placed, AdminError> {
+        let touched: BTreeSet<GrantId> = {
+            let view = self.view.load();
+            let key = draft.identity.key();
+            let same = |account: &&Arc<AccountLive>| {
+                account.row.provider == draft.provider && (key.is_none() || account.row.identity.key() == key)
+            };
+            view.accounts.values().filter(same).map(|account| account.row.grant).collect()
+        };
+        let _locks = self.locks(touched).await?;
+        self.store.account_place(draft, self.clock.now()).await.map_err(failed)
+    }
+
+    /// Takes locks in order of their grants, so that two changes never wait for each other.
+    async fn locks(&self, grants: BTreeSet<GrantId>) -> Result<Vec<GrantLock>, AdminError> {
+        let mut locks = Vec::new();
+        for grant in grants {
+            let lock = crate::refresh::lock(self, grant, ADMIN_LOCK_WAIT_MAX).await.map_err(failed)?;
+            locks.push(lock.ok_or_else(|| {
+                let message = format!("a refresh of grant {grant} is under way and does not end");
+                AdminError::new(ErrorCode::Locked, message).hint("try again in a minute")
+            })?);
+        }
+        Ok(locks)
+    }
+
+    pub(super) async fn account_change(&self, id: AccountId, change: AccountChange) -> Result<AccountView, AdminError> {
+        let AccountChange { label, priority, disable, enable } = change;
+        let now = self.clock.now();
+        let standing = match (disable, enable) {
+            (Some(_), true) => return Err(AdminError::new(ErrorCode::Usage, "an account cannot be switched on and off at once")),
+            (Some(cause), false) => Some(Standing::Disabled { cause, since: now }),
+            (None, true) => Some(Standing::Active),
+            (None, false) => None,
+        };
+        let patch = AccountPatch { label: label.map(checked_label).transpose()?, priority, standing };
+        self.change_row(id, RowChange::Patch(patch)).await?;
+        self.account_view(id).ok_or_else(|| not_found(id))
+    }
+
+    pub(super) async fn account_remove(&self, id: AccountId) -> Result<(), AdminError> {
+        let grant = self.row(id).ok_or_else(|| not_found(id))?.grant;
+        let _locks = self.locks(BTreeSet::from([grant])).await?;
+        self.change_row(id, RowChange::Remove).await
+    }
+
+    /// Makes a change that names the row's revision; where the race is lost, again on the row as it is now.
+    async fn change_row(&self, id: AccountId, change: RowChange) -> Result<(), AdminError> {
+        for _turn in 0..CHANGE_TURNS_MAX {
+            self.rebuild().await.map_err(failed)?;
+            let row = self.row(id).ok_or_else(|| not_found(id))?;
+            let stale = match &change {
+                RowChange::Patch(patch) => {
+                    let written = self.store.account_patch(id, row.revision, patch.clone(), self.clock.now()).await;
+                    written.map_err(failed)? == Write::Stale
+                }
+                RowChange::Remove => self.store.account_remove(id, row.revision).await.map_err(failed)? == Write::Stale,
+            };
+            if !stale {
+                return self.rebuild().await.map_err(failed);
+            }
+        }
+        Err(AdminError::new(ErrorCode::Failed, format!("account {id} is being changed by another process")).hint("try again"))
+    }
+
+    fn row(&self, id: AccountId) -> Option<AccountRow> {
+        let view = self.view.load();
+        let live = view.accounts.get(&id).map(|account| account.row.clone());
+        live.or_else(|| view.stranded.iter().find(|row| row.id == id).cloned())
+    }
+
+    pub(super) async fn account_unblock(&self, id: Option<AccountId>) -> Result<u64, AdminError> {
+        self.writes.flush().await;
+        self.rebuild().await.map_err(failed)?;
+        let view = self.view.load_full();
+        let now = self.clock.now();
+        if let Some(id) = id.filter(|id| !view.accounts.contains_key(id)) {
+            return Err(not_found(id));
+        }
+        let mut lifted = 0;
+        for account in view.accounts.values().filter(|account| id.is_none_or(|id| id == account.row.id)) {
+            lifted += account.blocks.current(now).len() as u64;
+            account.blocks.clear();
+            self.store.block_lift(account.row.id, None).await.map_err(failed)?;
+        }
+        Ok(lifted)
+    }
+
+    pub(super) fn account_list(&self) -> AccountList {
+        let view = self.view.load();
+        let mut accounts: Vec<AccountView> = view.accounts.values().map(|account| self.view_of(account)).collect();
+        accounts.extend(view.stranded.iter().map(|row| stranded_view(row, &view.faults)));
+        accounts.sort_by(|a, b| (&a.provider, a.id).cmp(&(&b.provider, b.id)));
+        AccountList { accounts }
+    }
+
+    fn account_view(&self, id: AccountId) -> Option<AccountView> {
+        let view = self.view.load();
+        let live = view.accounts.get(&id).map(|account| self.view_of(account));
+        live.or_else(|| view.stranded.iter().find(|row| row.id == id).map(|row| stranded_view(row, &view.faults)))
+    }
+
+    fn view_of(&self, account: &AccountLive) -> AccountView {
+        let facts = account.grant.facts();
+        let standing = match (&account.row.standing, &facts.state, account.reach) {
+            (Standing::Disabled { cause, .. }, ..) => StandingView::Disabled { cause: cause.clone() },
+            (_, GrantState::NeedsLogin { cause, .. }, _) => StandingView::NeedsLogin { cause: cause.clone() },
+            (_, _, Reach::OriginChanged) => StandingView::OriginChanged,
+            (_, _, Reach::Unusable) => StandingView::Damaged { cause: "the provider takes no credential of this kind".to_owned() },
+            (Standing::Active, GrantState::Live, Reach::Admitted) => StandingView::Active,
+        };
+        let blocks = account.blocks.current(self.clock.now());
+        AccountView {
+            kind: facts.kind.as_str().to_owned(),
+            standing,
+            blocks: blocks.into_iter().map(block_view).collect(),
+            grant_revision: facts.revision.0,
+            expires_at: facts.expires_at,
+            follows: match &facts.custody {
+                Custody::Owned => None,
+                Custody::Followed { path } => Some(path.display().to_string()),
+            },
+            ..row_view(&account.row)
+        }
+    }
+}
+
+/// What a row alone says.
+fn row_view(row: &AccountRow) -> AccountView {
+    AccountView {
+        id: row.id.0,
+        provider: row.provider.to_string(),
+        kind: CredentialKind::OAuth.as_str().to_owned(),
+        label: row.label.clone(),
+        identity: row.identity.clone().into(),
+        standing: StandingView::Active,
+        blocks: Vec::new(),
+        priority: row.priority,
+        source: match row.source {
+            Source::Login => SourceWord::Login,
+            Source::Imported => SourceWord::Imported,
+        },
+        grant: row.grant.0,
+        grant_revision: 0,
+        expires_at: None,
+        follows: None,
+        created_at: row.created_at,
+    }
+}
+
+/// An account whose provider is in no catalogue, or whose grant cannot be read.
+fn stranded_view(row: &AccountRow, faults: &[claviger_store::RowFault]) -> AccountView {
+    let fault = faults.iter().find(|fault| fault.table == "grants" && fault.row == row.grant.to_string());
+    let cause = fault.map_or_else(|| format!("there is no provider {} in the catalogue", row.provider), ToString::to_string);
+    AccountView { kind: "unknown".to_owned(), standing: StandingView::Damaged { cause }, ..row_view(row) }
+}
+
+fn block_view(block: Block) -> BlockView {
+    let Block { scope, until, end, reason } = block;
+    BlockView { scope: scope.to_string(), until, guessed: end == BlockEnd::Guessed, reason }
+}
+
+fn block_of(view: &BlockView) -> Result<Block, AdminError> {
+    let scope = BlockScope::from_text(&view.scope);
+    let scope = scope.ok_or_else(|| AdminError::new(ErrorCode::Usage, format!("{:?} is not the scope of a block", view.scope)))?;
+    let end = if view.guessed { BlockEnd::Guessed } else { BlockEnd::Told };
+    Ok(Block { scope, until: view.until, end, reason: view.reason.clone() })
+}
+
+/// What was given, completed by what the token claims.
+fn completed(given: Identity, claimed: Identity) -> Identity {
+    let Identity { account_id, email, org_id, org_name, project_id } = given;
+    Identity {
+        account_id: account_id.or(claimed.account_id),
+        email: email.or(claimed.email),
+        org_id: org_id.or(claimed.org_id),
+        org_name: org_name.or(claimed.org_name),
+        project_id: project_id.or(claimed.project_id),
+    }
+    .normalized()
+}
+
+/// A secret must be able to stand in a header, and its provider must take its kind.
+fn check_secret(profile: &ProviderProfile, secret: &GrantSecret) -> Result<(), AdminError> {
+    let kind = secret.kind();
+    let refused = |message: String| Err(AdminError::new(ErrorCode::Usage, message));
+    if profile.wire(kind).is_none() {
+        let other = match kind {
+            CredentialKind::OAuth => CredentialKind::ApiKey,
+            CredentialKind::ApiKey => CredentialKind::OAuth,
+        };
+        let message = format!("{} takes no {}; it takes {}", profile.id, kind.as_str(), other.as_str());
+        return refused(message);
+    }
+    let text = match secret {
+        GrantSecret::OAuth { access, .. } => access.expose(),
+        GrantSecret::ApiKey { key } => key.expose(),
+    };
+    if text.is_empty() || text.len() > SECRET_MAX_BYTES {
+        return refused(format!("the {} is empty or longer than {SECRET_MAX_BYTES} bytes", kind.as_str()));
+    }
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return refused(format!("the {} has blanks or other letters that cannot stand in a header", kind.as_str()));
+    }
+    Ok(())
+}
+
+fn checked_label(label: String) -> Result<String, AdminError> {
+    if label.chars().count() > LABEL_MAX_CHARS || label.chars().any(char::is_control) {
+        let message = format!("a label has at most {LABEL_MAX_CHARS} letters and no control characters");
+        return Err(AdminError::new(ErrorCode::Usage, message));
+    }
+    Ok(label)
+}

@@ -1,0 +1,122 @@
+//! Tokens for people and programs that need the real one: refreshed if due, audited before they are given.
+
+use super::{failed, not_found, profile_named};
+use crate::account::{AccountLive, Reach};
+use crate::flight;
+use crate::limits::SEND_MARGIN;
+use crate::sticky::sticky_key;
+use crate::{Inner, Pool};
+use claviger_admin::{AdminError, ErrorCode, Exposed, SkippedRow, TokenAsk, TokenList, TokenView};
+use claviger_domain::credential::{GrantState, Standing};
+use claviger_domain::id::AccountId;
+use claviger_domain::refresh::{Due, Want};
+use claviger_domain::session::SessionHash;
+use claviger_runtime::random_u64;
+use claviger_store::{AuditEntry, GrantSecret};
+use std::sync::Arc;
+
+impl Pool {
+    pub(super) async fn token_list(&self, ask: TokenAsk) -> Result<TokenList, AdminError> {
+        let inner = &self.inner;
+        inner.rebuild().await.map_err(failed)?;
+        let accounts = inner.accounts_for(&ask)?;
+        let actor = if ask.actor.is_empty() { "unknown".to_owned() } else { ask.actor.clone() };
+        let mut list = TokenList { tokens: Vec::new(), skipped: Vec::new() };
+        for account in accounts {
+            match inner.token_of(&account, &actor).await {
+                Ok(token) => list.tokens.push(token),
+                Err(error) if ask.all => list.skipped.push(SkippedRow::new(format!("account {}", account.row.id), &error)),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(list)
+    }
+}
+
+impl Inner {
+    /// The accounts that a question means: one by id, all, or the one that the gateway would pick.
+    fn accounts_for(&self, ask: &TokenAsk) -> Result<Vec<Arc<AccountLive>>, AdminError> {
+        let view = self.view.load();
+        let profile = profile_named(&view, &ask.provider)?;
+        let none = || {
+            let message = format!("{} has no account", profile.id);
+            AdminError::new(ErrorCode::NotFound, message).hint(format!("claviger account add {} --from-json FILE", profile.id))
+        };
+        if let Some(id) = ask.account.map(AccountId) {
+            let account = view.accounts.get(&id).filter(|account| account.profile.id == profile.id);
+            return Ok(vec![Arc::clone(account.ok_or_else(|| not_found(id))?)]);
+        }
+        let order = &view.providers.get(&profile.id).ok_or_else(none)?.order;
+        if ask.all {
+            return Ok(order.accounts().iter().filter_map(|id| view.accounts.get(id)).map(Arc::clone).collect());
+        }
+        let now = self.clock.now();
+        let serves = |id: AccountId| {
+            view.accounts.get(&id).is_some_and(|account| {
+                account.reach == Reach::Admitted && account.grant.facts().state == GrantState::Live && account.obstacle(None, now).is_none()
+            })
+        };
+        let session = ask.session.as_ref().map(|session| sticky_key(&profile.id, SessionHash::of(&[session.as_bytes()])));
+        let pinned = session.and_then(|session| self.sticky().get(session)).map(|(account, _)| account).filter(|account| serves(*account));
+        let picked =
+            pinned.or_else(|| order.pick(session.map(SessionHash), random_u64(), serves)).or_else(|| order.accounts().first().copied());
+        let account = picked.and_then(|id| view.accounts.get(&id)).ok_or_else(none)?;
+        Ok(vec![Arc::clone(account)])
+    }
+
+    async fn token_of(self: &Arc<Self>, account: &Arc<AccountLive>, actor: &str) -> Result<TokenView, AdminError> {
+        let id = account.row.id;
+        let refused = |message: String| AdminError::new(ErrorCode::Refused, message);
+        if let Standing::Disabled { cause, .. } = &account.row.standing {
+            return Err(refused(format!("account {id} is switched off: {cause}")).hint(format!("claviger account enable {id}")));
+        }
+        match account.reach {
+            Reach::Admitted => {}
+            Reach::OriginChanged => return Err(refused(format!("account {id} was stored for another address of {}", account.profile.id))),
+            Reach::Unusable => return Err(refused(format!("{} takes no credential of this kind", account.profile.id))),
+        }
+        let (now, boot) = (self.clock.now(), self.clock.boot());
+        let facts = account.grant.facts();
+        let due = facts.renewable && facts.state == GrantState::Live && facts.is_due(now, boot);
+        drop(facts);
+        if due && account.grant.resting(now).is_none() {
+            // What came of the flight is read from the vault below.
+            flight::join(self, &account.grant, &account.profile, Want::IfDue { due: Due::Request }).await;
+        }
+        let (now, boot) = (self.clock.now(), self.clock.boot());
+        let facts = account.grant.facts();
+        if facts.left(now, boot).is_some_and(|left| left <= SEND_MARGIN) {
+            return Err(match &facts.state {
+                GrantState::NeedsLogin { cause, .. } => refused(format!("account {id} needs a new login: {cause}")),
+                GrantState::Live => {
+                    AdminError::new(ErrorCode::Failed, format!("the token of account {id} has ended and could not be refreshed"))
+                }
+            }
+            .hint(format!("claviger account show {id}")));
+        }
+        drop(facts);
+        self.give(account, actor).await
+    }
+
+    /// Reads the secret from the vault, after the audit trail has it.
+    async fn give(&self, account: &AccountLive, actor: &str) -> Result<TokenView, AdminError> {
+        let id = account.row.id;
+        let entry =
+            AuditEntry { at: self.clock.now(), action: "token.export".into(), subject: format!("account {id}"), actor: actor.to_owned() };
+        self.store.audit_append(entry).await.map_err(failed)?;
+        let row = self.store.grant_load(account.row.grant).await.map_err(failed)?.ok_or_else(|| not_found(id))?;
+        let kind = row.secret.kind();
+        let text = match &row.secret {
+            GrantSecret::OAuth { access, .. } => access.expose(),
+            GrantSecret::ApiKey { key } => key.expose(),
+        };
+        Ok(TokenView {
+            token: Exposed::new(text.to_owned()),
+            expires_at: row.expires_at,
+            account: id.0,
+            provider: account.profile.id.to_string(),
+            kind: kind.as_str().to_owned(),
+            identity: account.row.identity.clone().into(),
+        })
+    }
+}

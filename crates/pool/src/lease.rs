@@ -1,0 +1,217 @@
+//! Admit and lease: what every request passes, without a lock and without I/O.
+
+use crate::account::{AccountLive, Obstacle, Reach};
+use crate::flight::{self, FlightWait};
+use crate::limits::{SEND_MARGIN, STICKY_IDLE_MAX};
+use crate::sticky::sticky_key;
+use crate::view::View;
+use crate::{Inner, Pool};
+use claviger_contract::{Admission, AdmissionSink, Answer, Ask, AttemptFacts, Broker, Denial, Lease, Refusal, Routes};
+use claviger_domain::block::BlockEnd;
+use claviger_domain::credential::{GrantState, Standing};
+use claviger_domain::id::AccountId;
+use claviger_domain::refresh::{Due, Want};
+use claviger_domain::session::SessionHash;
+use claviger_domain::time::Timestamp;
+use claviger_domain::virtual_key::Presented;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What an account can do for a request now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fitness {
+    /// Its credential can be sent.
+    Ready,
+    /// Its credential can be sent, and is due: a refresh is begun beside it.
+    ReadyAndDue,
+    /// It must be refreshed first.
+    Refresh(Want),
+    /// It cannot serve.
+    Unfit(Unfit),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unfit {
+    /// Not for this request: another key's, tried before, switched off.
+    Excluded,
+    NeedsLogin,
+    OriginChanged,
+    Blocked(Timestamp, BlockEnd),
+    Resting(Timestamp),
+}
+
+impl Broker for Pool {
+    type Pending = FlightWait;
+
+    fn admit(&self, key: &Presented<'_>, _peer: Option<IpAddr>) -> Result<Admission, Refusal> {
+        let view = self.inner.view.load();
+        let entry = view.keys.get(&key.accessor).filter(|entry| entry.grant.kind == key.kind && entry.is(key, &self.inner.keys));
+        let entry = entry.ok_or(Denial::Unknown)?;
+        if entry.revoked_at.is_some() {
+            return Err(Denial::Revoked.into());
+        }
+        if !entry.is_active(self.inner.clock.now()) {
+            return Err(Denial::Expired.into());
+        }
+        entry.usage.begin();
+        let sink: Arc<dyn AdmissionSink> = entry.usage.clone();
+        Ok(Admission::new(Arc::clone(&entry.grant), sink))
+    }
+
+    fn lease<'ask>(&self, ask: &'ask Ask<'_>) -> Answer<'ask, FlightWait> {
+        let view = self.inner.view.load();
+        let moment = Moment { now: self.inner.clock.now(), boot: self.inner.clock.boot() };
+        let key = ask.admission.key();
+        if !key.admits_provider(ask.provider) {
+            return Answer::Refused(Denial::Provider { provider: ask.provider.clone() }.into());
+        }
+        let session = ask.session.map(|session| sticky_key(ask.provider, session));
+        let chosen = self.inner.choose(&view, ask, session, moment);
+        let Some((account, fitness)) = chosen else {
+            return self.inner.refuse_or_probe(&view, ask, session, moment);
+        };
+        match fitness {
+            Fitness::Refresh(want) => Answer::Pending(flight::wait(flight::join(&self.inner, &account.grant, &account.profile, want))),
+            Fitness::ReadyAndDue => {
+                drop(flight::join(&self.inner, &account.grant, &account.profile, Want::IfDue { due: Due::Request }));
+                Answer::Ready(self.inner.hand_out(account, session))
+            }
+            Fitness::Ready | Fitness::Unfit(_) => Answer::Ready(self.inner.hand_out(account, session)),
+        }
+    }
+
+    fn routes(&self) -> Arc<Routes> {
+        Arc::clone(&self.inner.view.load().routes)
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Moment {
+    now: Timestamp,
+    boot: Duration,
+}
+
+impl Inner {
+    /// The account for a request: the one that its session has, else by rendezvous, else the first that fits.
+    fn choose<'view>(
+        &self,
+        view: &'view View,
+        ask: &Ask<'_>,
+        session: Option<u64>,
+        moment: Moment,
+    ) -> Option<(&'view Arc<AccountLive>, Fitness)> {
+        let order = &view.providers.get(ask.provider)?.order;
+        let mut found = None;
+        let mut usable = |id: AccountId| {
+            let Some(account) = view.accounts.get(&id) else { return false };
+            match fitness(account, ask, moment) {
+                Fitness::Unfit(_) => false,
+                fit => {
+                    found = Some((account, fit));
+                    true
+                }
+            }
+        };
+        if let Some(account) = ask.account {
+            return (order.accounts().contains(&account) && usable(account)).then_some(found).flatten();
+        }
+        let pinned = session.and_then(|session| self.sticky().get(session));
+        let warm = pinned.filter(|(account, used_at)| moment.now < used_at.plus(STICKY_IDLE_MAX) && order.accounts().contains(account));
+        if warm.is_none_or(|(account, _)| !usable(account)) {
+            order.pick(session.map(SessionHash), ask.seed, usable)?;
+        }
+        found
+    }
+
+    fn hand_out<'ask>(&self, account: &Arc<AccountLive>, session: Option<u64>) -> Lease<'ask> {
+        let facts = AttemptFacts {
+            account: account.row.id,
+            grant: account.row.grant,
+            revision: account.cell.revision(),
+            kind: account.grant.facts().kind,
+            provider: Arc::clone(&account.profile),
+            session: session.map(SessionHash),
+        };
+        Lease::new(facts, Arc::clone(&account.cell), Arc::clone(&account.allowed), self.attempt_sink())
+    }
+
+    /// No account fits: says why, or lets one probe through where the end of a block is a guess.
+    fn refuse_or_probe<'ask>(&self, view: &View, ask: &Ask<'_>, session: Option<u64>, moment: Moment) -> Answer<'ask, FlightWait> {
+        let provider = ask.provider.clone();
+        let accounts = view.accounts.values().filter(|account| account.profile.id == provider);
+        let unfit: Vec<(&Arc<AccountLive>, Unfit)> = accounts
+            .filter(|account| ask.account.is_none_or(|wanted| wanted == account.row.id))
+            .filter_map(|account| match fitness(account, ask, moment) {
+                Fitness::Unfit(unfit) => Some((account, unfit)),
+                _ => None,
+            })
+            .collect();
+        let blocked = |(account, unfit): &(&Arc<AccountLive>, Unfit)| match unfit {
+            Unfit::Blocked(until, end) => Some((*until, *end, account.row.id)),
+            _ => None,
+        };
+        if let Some((until, end, id)) = unfit.iter().filter_map(blocked).min_by_key(|(until, ..)| *until) {
+            let probe = view.accounts.get(&id).filter(|account| end == BlockEnd::Guessed && account.blocks.take_probe(moment.now));
+            return match probe {
+                Some(account) => Answer::Ready(self.hand_out(account, session)),
+                None => Answer::Refused(Refusal::AllBlocked { provider, retry_at: until }),
+            };
+        }
+        let resting = unfit.iter().filter_map(|(_, unfit)| match unfit {
+            Unfit::Resting(until) => Some(*until),
+            _ => None,
+        });
+        if let Some(until) = resting.min() {
+            return Answer::Refused(flight::resting_refusal(&provider, until));
+        }
+        if unfit.iter().any(|(_, unfit)| *unfit == Unfit::NeedsLogin) {
+            return Answer::Refused(Refusal::NeedsLogin { provider });
+        }
+        if let Some((account, _)) = unfit.iter().find(|(_, unfit)| *unfit == Unfit::OriginChanged) {
+            return Answer::Refused(Refusal::OriginChanged { provider, account: account.row.id });
+        }
+        Answer::Refused(Refusal::NoCredential { provider })
+    }
+}
+
+/// What an account can do for a request now. Pure: facts in, verdict out.
+fn fitness(account: &AccountLive, ask: &Ask<'_>, moment: Moment) -> Fitness {
+    let row = &account.row;
+    if row.standing != Standing::Active || !ask.admission.key().admits_account(row.id) {
+        return Fitness::Unfit(Unfit::Excluded);
+    }
+    match account.reach {
+        Reach::Admitted => {}
+        Reach::OriginChanged => return Fitness::Unfit(Unfit::OriginChanged),
+        Reach::Unusable => return Fitness::Unfit(Unfit::Excluded),
+    }
+    if let Some(Obstacle::Blocked { until, end }) = account.obstacle(ask.model, moment.now) {
+        return Fitness::Unfit(Unfit::Blocked(until, end));
+    }
+    let facts = account.grant.facts();
+    let left = facts.left(moment.now, moment.boot);
+    let alive = left.is_none_or(|left| left > SEND_MARGIN);
+    if matches!(facts.state, GrantState::NeedsLogin { .. }) && !alive {
+        return Fitness::Unfit(Unfit::NeedsLogin);
+    }
+    let revision = account.cell.revision();
+    let resting = account.grant.resting(moment.now);
+    let renewable = facts.renewable && facts.state == GrantState::Live;
+    if !ask.attempts.allows(row.id, row.grant, revision) {
+        // Refused at this very revision, and not tried with a newer one yet: a refresh may help, once.
+        let newer_allowed = ask.attempts.refused(row.grant) == Some(revision) && ask.attempts.allows(row.id, row.grant, revision.next());
+        return match resting {
+            None if newer_allowed && renewable => Fitness::Refresh(Want::NewerThan(revision)),
+            _ => Fitness::Unfit(Unfit::Excluded),
+        };
+    }
+    let due = facts.is_due(moment.now, moment.boot);
+    match (alive, due, renewable, resting) {
+        (true, true, true, None) => Fitness::ReadyAndDue,
+        (true, ..) => Fitness::Ready,
+        (false, _, true, None) => Fitness::Refresh(Want::IfDue { due: Due::Request }),
+        (false, _, true, Some(until)) => Fitness::Unfit(Unfit::Resting(until)),
+        (false, _, false, _) => Fitness::Unfit(Unfit::NeedsLogin),
+    }
+}

@@ -1,0 +1,115 @@
+//! Sessions' accounts, in a table that is read and written without a lock.
+
+use crate::limits::STICKY_SESSIONS_MAX;
+use claviger_domain::id::{AccountId, ProviderId};
+use claviger_domain::session::SessionHash;
+use claviger_domain::time::Timestamp;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Entries that one session may stand in.
+const WAYS: usize = 4;
+
+/// A fixed table of (session, account, last use).
+///
+/// An entry is two words, `check = key ^ value` and `value`. A reader that meets a half-written entry finds that
+/// `check ^ value` is not its key and treats it as absent: no lock, no tearing.
+#[derive(Debug)]
+pub(crate) struct StickyTable {
+    entries: Box<[Entry]>,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    check: AtomicU64,
+    value: AtomicU64,
+}
+
+/// A session of one provider.
+pub(crate) fn sticky_key(provider: &ProviderId, session: SessionHash) -> u64 {
+    SessionHash::of(&[provider.as_str().as_bytes(), &session.0.to_le_bytes()]).0
+}
+
+/// Account in the upper half, minutes since the epoch in the lower.
+fn pack(account: AccountId, used_at: Timestamp) -> Option<u64> {
+    let account = u32::try_from(account.0).ok()?;
+    let minutes = u32::try_from(used_at.as_secs() / 60).ok()?;
+    Some((u64::from(account) << 32) | u64::from(minutes))
+}
+
+fn unpack(value: u64) -> (AccountId, Timestamp) {
+    (AccountId(i64::from(u32::try_from(value >> 32).unwrap_or(0))), Timestamp::from_secs((value & 0xffff_ffff).cast_signed() * 60))
+}
+
+impl StickyTable {
+    pub(crate) fn new() -> Self {
+        Self { entries: (0..STICKY_SESSIONS_MAX).map(|_| Entry::default()).collect() }
+    }
+
+    fn set_of(&self, key: u64) -> &[Entry] {
+        let sets = self.entries.len() / WAYS;
+        let set = usize::try_from(key % sets as u64).unwrap_or(0);
+        self.entries.get(set * WAYS..(set + 1) * WAYS).unwrap_or_default()
+    }
+
+    /// The account of a session and when it was last used, to the minute.
+    pub(crate) fn get(&self, key: u64) -> Option<(AccountId, Timestamp)> {
+        self.set_of(key).iter().find_map(|entry| {
+            let value = entry.value.load(Ordering::Acquire);
+            let check = entry.check.load(Ordering::Acquire);
+            (value != 0 && check ^ value == key).then(|| unpack(value))
+        })
+    }
+
+    /// Notes the account of a session. Says whether that changed anything worth keeping: another account, or another minute.
+    pub(crate) fn put(&self, key: u64, account: AccountId, used_at: Timestamp) -> bool {
+        let Some(value) = pack(account, used_at) else { return false };
+        let set = self.set_of(key);
+        let own = set.iter().find(|entry| entry.check.load(Ordering::Acquire) ^ entry.value.load(Ordering::Acquire) == key);
+        // Else the entry that was silent for longest; an empty one is older than all.
+        let slot = own.or_else(|| set.iter().min_by_key(|entry| entry.value.load(Ordering::Relaxed) & 0xffff_ffff));
+        let Some(slot) = slot else { return false };
+        if own.is_some() && slot.value.load(Ordering::Acquire) == value {
+            return false;
+        }
+        slot.value.store(value, Ordering::Release);
+        slot.check.store(key ^ value, Ordering::Release);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_795_348_422_000);
+
+    #[test]
+    fn a_session_is_found_with_its_account() {
+        let table = StickyTable::new();
+        assert_eq!(table.get(77), None);
+        assert!(table.put(77, AccountId(3), NOW));
+        assert_eq!(table.get(77).unwrap().0, AccountId(3));
+        assert!(!table.put(77, AccountId(3), NOW), "nothing changed");
+        assert!(table.put(77, AccountId(4), NOW));
+        assert_eq!(table.get(77).unwrap().0, AccountId(4));
+    }
+
+    #[test]
+    fn a_full_set_gives_up_its_oldest_session() {
+        let table = StickyTable::new();
+        let sets = (STICKY_SESSIONS_MAX / WAYS) as u64;
+        for way in 0..=WAYS as u64 {
+            let minute = std::time::Duration::from_secs(60 * way);
+            table.put(5 + way * sets, AccountId(1), NOW.plus(minute));
+        }
+        assert_eq!(table.get(5), None);
+        assert!((1..=WAYS as u64).all(|way| table.get(5 + way * sets).is_some()));
+    }
+
+    #[test]
+    fn an_account_too_large_to_pack_is_left_to_rendezvous() {
+        let table = StickyTable::new();
+        assert!(!table.put(1, AccountId(1 << 40), NOW));
+        assert_eq!(table.get(1), None);
+    }
+}

@@ -1,0 +1,186 @@
+//! Background work: writes behind, the sweep, changes by other processes, slots that nobody needs.
+
+use crate::account::Blocks;
+use crate::flight;
+use crate::limits::{CHANGE_POLL, ORPHAN_SPILL_AGE, SWEEP_FLIGHTS_MAX, SWEEP_INTERVAL, WRITE_BEHIND_BATCH_MAX, WRITE_BEHIND_QUEUE_MAX};
+use crate::{Inner, Pool};
+use claviger_domain::block::Block;
+use claviger_domain::credential::{Custody, GrantState};
+use claviger_domain::id::{AccountId, AttemptId};
+use claviger_domain::refresh::{Due, Want, due_for_sweep};
+use claviger_domain::time::Timestamp;
+use claviger_runtime::{Clock, Supervisor, best_effort};
+use claviger_store::{StickyRow, Store};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Weak};
+use tokio::sync::{mpsc, oneshot};
+
+/// A write that a request does not wait for.
+#[derive(Debug)]
+pub(crate) enum Behind {
+    /// A session's account.
+    Sticky(StickyRow),
+    /// A block; noted as persisted in `blocks` once it is.
+    Block { account: AccountId, block: Block, blocks: Arc<Blocks> },
+    /// Tells when all before it is done.
+    Flush(oneshot::Sender<()>),
+}
+
+/// A bounded queue to the vault. What does not fit is dropped and counted: none of it is a secret.
+#[derive(Debug)]
+pub(crate) struct WriteBehind(mpsc::Sender<Behind>);
+
+impl WriteBehind {
+    /// Starts the writer; it ends when the last sender is gone, or when the supervisor stops, before which
+    /// [`WriteBehind::flush`] sees to what is queued.
+    pub(crate) fn start(supervisor: &Supervisor, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
+        let (sender, receiver) = mpsc::channel(WRITE_BEHIND_QUEUE_MAX);
+        let stopped = supervisor.stopped();
+        supervisor.spawn("write behind", async move {
+            tokio::select! {
+                () = write_behind(receiver, store, clock) => {}
+                () = stopped => {}
+            }
+        });
+        Self(sender)
+    }
+
+    pub(crate) fn push(&self, write: Behind) {
+        best_effort("queue a write", self.0.try_send(write).map_err(|_full| "the queue is full"));
+    }
+
+    pub(crate) async fn flush(&self) {
+        let (done, wait) = oneshot::channel();
+        if self.0.send(Behind::Flush(done)).await.is_ok() {
+            best_effort("wait for the last writes", wait.await);
+        }
+    }
+}
+
+async fn write_behind(mut receiver: mpsc::Receiver<Behind>, store: Arc<dyn Store>, clock: Arc<dyn Clock>) {
+    let mut batch = Vec::new();
+    while receiver.recv_many(&mut batch, WRITE_BEHIND_BATCH_MAX).await > 0 {
+        tracing::trace!(writes = batch.len(), at = clock.now().0, "writing behind");
+        let mut sticky = Vec::new();
+        let mut flushed = Vec::new();
+        for write in batch.drain(..) {
+            match write {
+                Behind::Sticky(row) => sticky.push(row),
+                Behind::Block { account, block, blocks } => {
+                    if best_effort("store a block", store.block_put(account, block.clone()).await).is_some() {
+                        blocks.persisted(&block);
+                    }
+                }
+                Behind::Flush(done) => flushed.push(done),
+            }
+        }
+        if !sticky.is_empty() {
+            best_effort("store sessions", store.sticky_put(sticky).await);
+        }
+        for done in flushed {
+            best_effort("tell that writes are done", done.send(()).map_err(|()| "nobody waits any more"));
+        }
+    }
+}
+
+/// Starts the loops of a server.
+pub(crate) fn start(inner: &Arc<Inner>) {
+    let supervisor = &inner.supervisor;
+    supervisor.spawn("sweep", until_stopped(inner, sweep_loop(Arc::downgrade(inner), Arc::clone(&inner.clock))));
+    supervisor.spawn("change poll", until_stopped(inner, change_loop(Arc::downgrade(inner), Arc::clone(&inner.clock))));
+}
+
+fn until_stopped(inner: &Inner, work: impl Future<Output = ()> + Send + 'static) -> impl Future<Output = ()> + Send + 'static {
+    let stopped = inner.supervisor.stopped();
+    async move {
+        tokio::select! {
+            () = stopped => {}
+            () = work => {}
+        }
+    }
+}
+
+async fn change_loop(inner: Weak<Inner>, clock: Arc<dyn Clock>) {
+    loop {
+        clock.sleep(CHANGE_POLL).await;
+        let Some(inner) = inner.upgrade() else { return };
+        let Some(version) = best_effort("ask for changes", inner.store.version().await) else { continue };
+        if version != inner.view.load().version {
+            best_effort("read the vault again", inner.rebuild().await);
+        }
+    }
+}
+
+async fn sweep_loop(inner: Weak<Inner>, clock: Arc<dyn Clock>) {
+    let mut orphans = HashMap::new();
+    loop {
+        let Some(strong) = inner.upgrade() else { return };
+        strong.sweep().await;
+        strong.remove_orphans(&mut orphans).await;
+        drop(strong);
+        clock.sleep(SWEEP_INTERVAL).await;
+    }
+}
+
+impl Pool {
+    /// One sweep: refreshes what is due and recovers what was left open. For tests, and for programs that run no server.
+    pub async fn sweep(&self) {
+        self.inner.sweep().await;
+    }
+}
+
+impl Inner {
+    /// Refreshes every grant that is due, at most a few at once, and resolves every open intent.
+    pub(crate) async fn sweep(self: &Arc<Self>) {
+        let now = self.clock.now();
+        let view = self.view.load_full();
+        let mut due = Vec::new();
+        for grant in view.grants.values() {
+            let facts = grant.facts();
+            let jitter = u8::try_from(grant.id.0.rem_euclid(256)).unwrap_or(0);
+            let followed = matches!(facts.custody, Custody::Followed { .. });
+            let ends = facts.expires_at.is_some_and(|at| due_for_sweep(facts.issued_at, at, jitter, now));
+            let wanted = facts.renewable && facts.state == GrantState::Live && (ends || facts.intent_open || followed);
+            let account = view.accounts_of(grant.id).find(|account| account.row.standing == claviger_domain::credential::Standing::Active);
+            if let (true, None, Some(account)) = (wanted, grant.resting(now), account) {
+                due.push(flight::join(self, grant, &account.profile, Want::IfDue { due: Due::Sweep { jitter } }));
+            }
+            if due.len() >= SWEEP_FLIGHTS_MAX {
+                for flight in due.drain(..) {
+                    flight.await;
+                }
+            }
+        }
+        for flight in due {
+            flight.await;
+        }
+    }
+
+    /// Removes spill slots that no intent refers to, once they have been so for a while. One that holds an answer that
+    /// was never applied stays, for `doctor`.
+    async fn remove_orphans(&self, seen: &mut HashMap<AttemptId, Timestamp>) {
+        let now = self.clock.now();
+        let Some(slots) = best_effort("list spill slots", self.store.spill_list().await) else { return };
+        let referred = self.referred_attempts().await;
+        seen.retain(|slot, _| slots.contains(slot) && !referred.contains(slot));
+        for slot in slots.into_iter().filter(|slot| !referred.contains(slot)) {
+            let since = *seen.entry(slot).or_insert(now);
+            if now.until(since) >= ORPHAN_SPILL_AGE {
+                let removable = best_effort("look at a spill slot", self.store.attempt_applied(slot).await).unwrap_or(false);
+                if removable && best_effort("remove a spill slot", self.store.spill_remove(slot).await).is_some() {
+                    seen.remove(&slot);
+                }
+            }
+        }
+    }
+
+    async fn referred_attempts(&self) -> BTreeSet<AttemptId> {
+        let mut referred = BTreeSet::new();
+        let open = self.view.load_full();
+        for grant in open.grants.values() {
+            let row = best_effort("read a grant", self.store.grant_load(grant.id).await).flatten();
+            referred.extend(row.and_then(|row| row.intent).into_iter().flat_map(|intent| intent.attempts));
+        }
+        referred
+    }
+}

@@ -1,0 +1,229 @@
+//! Refreshes over a real vault and a provider that keeps a ledger.
+
+use crate::stage::{PROVIDER, Question, Stage};
+use claviger_admin::{Admin, StandingView, TokenAsk};
+use claviger_contract::{Answer, Broker, Refusal};
+use claviger_domain::attempt::{Made, Next};
+use claviger_domain::classify::Class;
+use claviger_simulator::{Rotation, TokenFault};
+use std::sync::Arc;
+
+const GRACE: Rotation = Rotation::Grace { grace_s: 60 };
+
+fn made(attempt: &claviger_contract::Attempt, class: Class) -> Made {
+    let facts = attempt.facts();
+    Made { account: facts.account, grant: facts.grant, revision: facts.revision, class }
+}
+
+#[tokio::test]
+async fn fifty_requests_on_an_expired_token_share_one_refresh() {
+    let stage = Stage::new(Rotation::Strict).await;
+    let pool = stage.pool().await;
+    stage.login(&pool, "ada", -10).await;
+    let admission = Arc::new(stage.admitted(&pool).await);
+    let mut requests = tokio::task::JoinSet::new();
+    for _ in 0..50 {
+        let (pool, admission) = (pool.clone(), Arc::clone(&admission));
+        requests.spawn(async move { Question::new(&admission).attempt(&pool).await.unwrap().1 });
+    }
+    let headers = requests.join_all().await;
+    assert_eq!(headers.len(), 50);
+    assert!(headers.iter().all(|header| *header == headers[0] && header != "Bearer at-ada"), "{headers:?}");
+    let ledger = stage.simulator.ledger();
+    assert_eq!((ledger.refreshes(), ledger.reuses()), (1, 0));
+}
+
+#[tokio::test]
+async fn the_refresh_outlives_the_caller_that_asked_first() {
+    let stage = Stage::new(Rotation::Strict).await;
+    let pool = stage.pool().await;
+    stage.login(&pool, "ada", -10).await;
+    let admission = stage.admitted(&pool).await;
+    stage.simulator.control().token_fault_next(TokenFault::HoldUntilReleased);
+    let question = Question::new(&admission);
+    {
+        let ask = question.ask();
+        let Answer::Pending(wait) = pool.lease(&ask) else { panic!("a refresh is needed") };
+        let ledger = stage.simulator.ledger();
+        tokio::select! {
+            _ = wait => panic!("the answer is held"),
+            () = ledger.wait_for(|ledger| ledger.refreshes() == 1) => {}
+        }
+    }
+    stage.simulator.control().release();
+    let (_, header) = question.attempt(&pool).await.unwrap();
+    assert_ne!(header, "Bearer at-ada");
+    assert_eq!(stage.simulator.ledger().refreshes(), 1);
+    // What came is on disk: a second pool on the same home needs no network.
+    let second = stage.pool().await;
+    let admission = stage.admitted(&second).await;
+    assert_eq!(Question::new(&admission).attempt(&second).await.unwrap().1, header);
+    assert_eq!(stage.simulator.ledger().refreshes(), 1);
+}
+
+#[tokio::test]
+async fn two_accounts_of_one_login_share_its_refresh() {
+    let stage = Stage::new(Rotation::Strict).await;
+    let pool = stage.pool().await;
+    let issued = stage.simulator.control().grant_issue_with("ada", "at-ada", "rt-ada", -10);
+    let first = stage.add(&pool, &issued, "ada", Some("org-1")).await;
+    let second = stage.add(&pool, &issued, "ada", Some("org-2")).await;
+    assert_ne!(first, second);
+    let ask = TokenAsk { provider: PROVIDER.into(), account: None, all: true, session: None, actor: "test".into() };
+    let tokens = pool.token(ask).await.unwrap();
+    assert_eq!(tokens.tokens.len(), 2);
+    assert_eq!(tokens.tokens[0].token.expose(), tokens.tokens[1].token.expose());
+    assert_eq!(stage.simulator.ledger().refreshes(), 1);
+}
+
+#[tokio::test]
+async fn a_lease_held_across_a_rotation_never_sends_the_old_token() {
+    let stage = Stage::new(Rotation::Strict).await;
+    let pool = stage.pool().await;
+    stage.login(&pool, "ada", 3600).await;
+    let admission = stage.admitted(&pool).await;
+    let question = Question::new(&admission);
+    let ask = question.ask();
+    let Answer::Ready(held) = pool.lease(&ask) else { panic!("the token is fresh") };
+    // Meanwhile another request finds the token refused, and it is rotated.
+    let mut other = Question::new(&admission);
+    let (attempt, _) = other.attempt(&pool).await.unwrap();
+    let made = made(&attempt, Class::Unauthorized);
+    attempt.finish(claviger_contract::Report::Seen(Class::Unauthorized));
+    assert_eq!(other.attempts.after(made), Next::Refresh);
+    let (_, renewed) = other.attempt(&pool).await.unwrap();
+    assert_ne!(renewed, "Bearer at-ada");
+
+    let mut parts = http::Request::new(()).into_parts().0;
+    assert!(held.apply(&mut parts).is_err());
+    assert!(parts.headers.is_empty(), "a superseded lease wrote a header");
+    assert_eq!(question.attempt(&pool).await.unwrap().1, renewed);
+}
+
+#[tokio::test]
+async fn a_thousand_refusals_of_one_token_cause_one_refresh() {
+    let stage = Stage::new(Rotation::Strict).await;
+    let pool = stage.pool().await;
+    stage.login(&pool, "ada", 3600).await;
+    let admission = Arc::new(stage.admitted(&pool).await);
+    let mut requests = tokio::task::JoinSet::new();
+    for _ in 0..1000 {
+        let (pool, admission) = (pool.clone(), Arc::clone(&admission));
+        requests.spawn(async move {
+            let mut question = Question::new(&admission);
+            let (attempt, header) = question.attempt(&pool).await.unwrap();
+            if header != "Bearer at-ada" {
+                return;
+            }
+            let made = made(&attempt, Class::Unauthorized);
+            pool.report(attempt, Class::Unauthorized);
+            question.attempts.after(made);
+            assert_ne!(question.attempt(&pool).await.unwrap().1, "Bearer at-ada");
+        });
+    }
+    requests.join_all().await;
+    let ledger = stage.simulator.ledger();
+    assert_eq!((ledger.refreshes(), ledger.reuses()), (1, 0));
+}
+
+#[tokio::test]
+async fn a_lost_answer_of_a_grace_provider_is_replayed_once() {
+    let stage = Stage::new(GRACE).await;
+    let pool = stage.pool().await;
+    stage.login(&pool, "ada", -10).await;
+    stage.simulator.control().token_fault_next(TokenFault::CloseAfterCommit);
+    let admission = stage.admitted(&pool).await;
+    Question::new(&admission).attempt(&pool).await.unwrap();
+    let ledger = stage.simulator.ledger();
+    assert_eq!((ledger.refreshes(), ledger.reuses()), (2, 0));
+}
+
+#[tokio::test]
+async fn a_lost_strict_answer_uses_the_live_token_up_and_then_needs_a_login() {
+    let stage = Stage::new(Rotation::Strict).await;
+    let pool = stage.pool().await;
+    let (account, _) = stage.login(&pool, "ada", 3600).await;
+    let admission = stage.admitted(&pool).await;
+    stage.advance(3560);
+    stage.simulator.control().token_fault_next(TokenFault::CloseAfterCommit);
+    pool.sweep().await;
+    let ledger = stage.simulator.ledger();
+    assert_eq!(ledger.refreshes(), 1, "the answer is lost, and the token still lives");
+    assert_eq!(Question::new(&admission).attempt(&pool).await.unwrap().1, "Bearer at-ada");
+    assert_eq!(ledger.refreshes(), 1);
+    stage.advance(30);
+    // Near the end the one replay is spent; the provider sees a reuse and kills the family.
+    pool.sweep().await;
+    assert_eq!(ledger.refreshes(), 2);
+    stage.advance(60);
+    let refusal = Question::new(&admission).attempt(&pool).await.unwrap_err();
+    assert!(matches!(refusal, Refusal::NeedsLogin { .. }), "{refusal:?}");
+    let listed = pool.account_list().await.unwrap().accounts;
+    let view = listed.iter().find(|view| view.id == account.0).unwrap();
+    assert!(matches!(view.standing, StandingView::NeedsLogin { .. }), "{view:?}");
+    pool.sweep().await;
+    assert_eq!(ledger.refreshes(), 2, "a dead grant is never asked for again");
+}
+
+#[tokio::test]
+async fn an_unreachable_endpoint_spends_nothing_and_latches_nothing() {
+    let stage = Stage::new(Rotation::Strict).await;
+    let pool = stage.pool().await;
+    stage.login(&pool, "ada", -10).await;
+    stage.simulator.control().token_fault_next(TokenFault::RateLimited { retry_after_s: 20 });
+    let admission = stage.admitted(&pool).await;
+    let refusal = Question::new(&admission).attempt(&pool).await.unwrap_err();
+    assert!(matches!(refusal, Refusal::Unavailable { .. }), "{refusal:?}");
+    stage.advance(60);
+    Question::new(&admission).attempt(&pool).await.unwrap();
+    assert_eq!(stage.simulator.ledger().reuses(), 0);
+}
+
+#[tokio::test]
+async fn a_bad_answer_leaves_the_stored_grant_as_it_was() {
+    for fault in [
+        TokenFault::Garbage,
+        TokenFault::Html(200),
+        TokenFault::Truncated,
+        TokenFault::WrongTypes,
+        TokenFault::OkWithError,
+        TokenFault::ServerError(500),
+        TokenFault::Huge { bytes: 1 << 20 },
+    ] {
+        let stage = Stage::new(Rotation::Strict).await;
+        let pool = stage.pool().await;
+        stage.login(&pool, "ada", 3600).await;
+        stage.advance(3100);
+        stage.simulator.control().token_fault_next(fault.clone());
+        pool.sweep().await;
+        let admission = stage.admitted(&pool).await;
+        assert_eq!(Question::new(&admission).attempt(&pool).await.unwrap().1, "Bearer at-ada", "{fault:?}");
+        assert_eq!(stage.simulator.ledger().refreshes(), 1, "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_without_a_refresh_token_keeps_the_old_one() {
+    let stage = Stage::new(Rotation::None).await;
+    let pool = stage.pool().await;
+    stage.login(&pool, "ada", -10).await;
+    let admission = stage.admitted(&pool).await;
+    Question::new(&admission).attempt(&pool).await.unwrap();
+    stage.advance(7200);
+    Question::new(&admission).attempt(&pool).await.unwrap();
+    let posts = stage.simulator.ledger().token_posts();
+    assert_eq!(posts.len(), 2);
+    assert!(posts.iter().all(|post| post.refresh_token.as_deref() == Some("rt-ada")));
+}
+
+#[tokio::test]
+async fn a_dead_grant_is_told_apart_from_a_tired_endpoint() {
+    let stage = Stage::new(Rotation::Strict).await;
+    let pool = stage.pool().await;
+    stage.login(&pool, "ada", -10).await;
+    stage.simulator.control().grant_revoke("ada");
+    let admission = stage.admitted(&pool).await;
+    let refusal = Question::new(&admission).attempt(&pool).await.unwrap_err();
+    assert!(matches!(refusal, Refusal::NeedsLogin { .. }), "{refusal:?}");
+    assert_eq!(stage.simulator.ledger().refreshes(), 1);
+}

@@ -1,0 +1,194 @@
+//! A stage for tests: a simulator, a vault in a folder of its own, and a pool over both.
+
+use claviger_admin::{AccountAdd, Admin, CredentialAdd, Exposed, IdentityView, KeyCreate, SourceWord};
+use claviger_contract::{Admission, Answer, Ask, Attempt, Broker, Refusal};
+use claviger_domain::attempt::Attempts;
+use claviger_domain::id::{AccountId, ProviderId};
+use claviger_domain::session::SessionHash;
+use claviger_domain::time::Timestamp;
+use claviger_domain::virtual_key::Presented;
+use claviger_egress::{Egress, EgressConfig};
+use claviger_pool::{Pool, PoolParts, PoolSettings};
+use claviger_providers::catalogue::Catalogue;
+use claviger_runtime::{Clock, Failpoint, NoFailpoints, Supervisor};
+use claviger_simulator::{IssuedGrant, Rotation, Simulator, SimulatorConfig, TokenPolicy};
+use claviger_store::{RootKey, SqliteStore, Store, root_key_file_create};
+use claviger_testkit::SimClock;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The provider whose address the stage points at the simulator.
+pub(crate) const PROVIDER: &str = "anthropic";
+
+pub(crate) struct Stage {
+    pub(crate) simulator: Simulator,
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// The same clock, where the stage runs on a settable one.
+    pub(crate) sim_clock: Option<SimClock>,
+    pub(crate) rotation: Rotation,
+}
+
+pub(crate) fn policy(rotation: Rotation) -> TokenPolicy {
+    TokenPolicy { rotation, ..TokenPolicy::default() }
+}
+
+impl Stage {
+    /// A stage on a settable clock.
+    pub(crate) async fn new(rotation: Rotation) -> Self {
+        let clock = SimClock::new();
+        Self::with_clock(rotation, Arc::new(clock.clone()), Some(clock)).await
+    }
+
+    /// A stage on a clock of the caller's; for tests over several processes that is the system's.
+    pub(crate) async fn with_clock(rotation: Rotation, clock: Arc<dyn Clock>, sim_clock: Option<SimClock>) -> Self {
+        let simulated = Arc::clone(&clock);
+        let config =
+            SimulatorConfig { clock: Arc::new(move || simulated.now().0), token: policy(rotation.clone()), ..SimulatorConfig::default() };
+        let simulator = Simulator::start(config).await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let stage = Self { simulator, folder, clock, sim_clock, rotation };
+        std::fs::create_dir(stage.overlay()).unwrap();
+        std::fs::write(stage.overlay().join("stage.toml"), stage.overlay_text()).unwrap();
+        root_key_file_create(&stage.key_file()).unwrap();
+        let store = SqliteStore::create(&stage.home(), &stage.root_key(), &*stage.clock).unwrap();
+        store.close().await.unwrap();
+        stage
+    }
+
+    fn overlay_text(&self) -> String {
+        let origin = self.simulator.origin();
+        let profile = match self.rotation {
+            Rotation::Strict => "profile = \"strict\"".to_owned(),
+            Rotation::Grace { grace_s } => format!("profile = \"grace\"\ngrace_s = {grace_s}"),
+            Rotation::None => "profile = \"non_rotating\"".to_owned(),
+        };
+        format!(
+            "[providers.{PROVIDER}]\nbase_url = \"{origin}\"\n[providers.{PROVIDER}.oauth]\ntoken_url = \"{origin}/v1/oauth/token\"\n\
+             [providers.{PROVIDER}.refresh]\n{profile}\n[providers.{PROVIDER}.usage]\nurl = \"{origin}/api/oauth/usage\"\n"
+        )
+    }
+
+    pub(crate) fn home(&self) -> PathBuf {
+        self.folder.path().join("home")
+    }
+
+    pub(crate) fn overlay(&self) -> PathBuf {
+        self.folder.path().join("providers.d")
+    }
+
+    pub(crate) fn key_file(&self) -> PathBuf {
+        self.folder.path().join("keys").join("master.key")
+    }
+
+    pub(crate) fn root_key(&self) -> RootKey {
+        RootKey::KeyFile { path: self.key_file() }
+    }
+
+    pub(crate) async fn pool(&self) -> Pool {
+        self.pool_with(Arc::new(NoFailpoints)).await
+    }
+
+    pub(crate) async fn pool_with(&self, failpoints: Arc<dyn Failpoint>) -> Pool {
+        open_pool(&self.home(), &self.key_file(), &self.overlay(), Arc::clone(&self.clock), failpoints).await
+    }
+
+    /// A login as if a person had made it, stored through the control plane.
+    pub(crate) async fn login(&self, pool: &Pool, name: &str, lifetime_s: i64) -> (AccountId, IssuedGrant) {
+        let access = format!("at-{name}");
+        let issued = self.simulator.control().grant_issue_with(name, &access, &format!("rt-{name}"), lifetime_s);
+        (self.add(pool, &issued, name, None).await, issued)
+    }
+
+    pub(crate) async fn add(&self, pool: &Pool, issued: &IssuedGrant, name: &str, org: Option<&str>) -> AccountId {
+        let credential = CredentialAdd::Oauth {
+            access: Exposed::new(issued.access.clone()),
+            refresh: Some(Exposed::new(issued.refresh.clone())),
+            expires_at: Some(Timestamp(issued.expires_at_ms)),
+        };
+        let identity =
+            IdentityView { email: Some(format!("{name}@example.com")), org_id: org.map(str::to_owned), ..IdentityView::default() };
+        let add = AccountAdd {
+            row: "row 1".into(),
+            provider: PROVIDER.into(),
+            credential,
+            identity,
+            label: None,
+            source: SourceWord::Login,
+            disabled: None,
+            blocks: Vec::new(),
+            follows: None,
+        };
+        AccountId(pool.account_add(add).await.unwrap().account.id)
+    }
+
+    /// A virtual key, admitted.
+    pub(crate) async fn admitted(&self, pool: &Pool) -> Admission {
+        let created = pool.key_create(KeyCreate::default()).await.unwrap();
+        pool.admit(&Presented::read(created.key.expose()).unwrap(), None).unwrap()
+    }
+
+    pub(crate) fn advance(&self, seconds: u64) {
+        self.sim_clock.as_ref().unwrap().advance(std::time::Duration::from_secs(seconds));
+    }
+}
+
+pub(crate) async fn open_pool(home: &Path, key_file: &Path, overlay: &Path, clock: Arc<dyn Clock>, failpoints: Arc<dyn Failpoint>) -> Pool {
+    let root = RootKey::KeyFile { path: key_file.to_owned() };
+    let store = SqliteStore::open(home, &root, &*clock).unwrap();
+    let catalogue = Arc::new(Catalogue::load(Some(overlay)).unwrap());
+    let parts = PoolParts {
+        store: Arc::new(store),
+        egress: Egress::new(EgressConfig::default(), Arc::clone(&clock)),
+        clock,
+        failpoints,
+        supervisor: Arc::new(Supervisor::new()),
+        settings: PoolSettings { catalogue, models: Vec::new() },
+    };
+    Pool::open(parts).await.unwrap()
+}
+
+/// One question.
+pub(crate) struct Question<'a> {
+    pub(crate) admission: &'a Admission,
+    pub(crate) provider: ProviderId,
+    pub(crate) session: Option<SessionHash>,
+    pub(crate) attempts: Attempts,
+    pub(crate) seed: u64,
+}
+
+impl<'a> Question<'a> {
+    pub(crate) fn new(admission: &'a Admission) -> Self {
+        Self { admission, provider: ProviderId::new(PROVIDER).unwrap(), session: None, attempts: Attempts::new(), seed: 1 }
+    }
+
+    pub(crate) fn ask(&self) -> Ask<'_> {
+        Ask {
+            admission: self.admission,
+            provider: &self.provider,
+            session: self.session,
+            model: None,
+            account: None,
+            attempts: &self.attempts,
+            seed: self.seed,
+        }
+    }
+
+    /// Leases and applies, waiting for refreshes as the gateway does. Gives the attempt and the authorization that was written.
+    pub(crate) async fn attempt(&self, pool: &Pool) -> Result<(Attempt, String), Refusal> {
+        for _turn in 0..8 {
+            let ask = self.ask();
+            match pool.lease(&ask) {
+                Answer::Ready(lease) => {
+                    let mut parts = http::Request::new(()).into_parts().0;
+                    let Ok(attempt) = lease.apply(&mut parts) else { continue };
+                    let header = parts.headers.get("authorization").or(parts.headers.get("x-api-key")).unwrap();
+                    return Ok((attempt, header.to_str().unwrap().to_owned()));
+                }
+                Answer::Pending(wait) => wait.await?,
+                Answer::Refused(refusal) => return Err(refusal),
+            }
+        }
+        panic!("no lease after eight turns");
+    }
+}
