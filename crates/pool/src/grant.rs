@@ -110,6 +110,13 @@ impl GrantLive {
         self.refused_revision.fetch_max(revision.0, Ordering::Relaxed);
     }
 
+    /// Notes that a credential of this grant was accepted: earlier refusals say nothing any more.
+    pub(crate) fn note_accepted(&self) {
+        if self.refused_revision.load(Ordering::Relaxed) != 0 {
+            self.refused_revision.store(0, Ordering::Relaxed);
+        }
+    }
+
     /// Whether `revision` is the successor of one that was refused: a second refusal in a row.
     pub(crate) fn follows_refusal(&self, revision: GrantRevision) -> bool {
         let refused = self.refused_revision.load(Ordering::Relaxed);

@@ -25,7 +25,7 @@ impl AttemptSink for PoolSink {
         let (Some(inner), Report::Seen(class)) = (self.0.upgrade(), report) else { return };
         let now = inner.clock.now();
         match class {
-            Class::Accepted => inner.pin(facts, now),
+            Class::Accepted => inner.accepted(facts, now),
             Class::UsageLimit { scope, until } => inner.set_aside(facts, scope, ended_at(*until, now, QUOTA_GUESS), "a quota is used up"),
             Class::Policy { scope } => {
                 inner.set_aside(facts, scope, ended_at(None, now, POLICY_GUESS), "the provider refuses this account")
@@ -53,7 +53,10 @@ impl Inner {
     }
 
     /// The session stays with the account that has answered it: its prompt cache is warm there.
-    fn pin(&self, facts: &AttemptFacts, now: Timestamp) {
+    fn accepted(&self, facts: &AttemptFacts, now: Timestamp) {
+        if let Some(grant) = self.view.load().grants.get(&facts.grant) {
+            grant.note_accepted();
+        }
         let Some(session) = facts.session else { return };
         if self.sticky().put(session.0, facts.account, now) {
             let row = StickyRow { provider: facts.provider.id.clone(), session: session.0, account: facts.account, used_at: now };

@@ -227,3 +227,25 @@ async fn a_dead_grant_is_told_apart_from_a_tired_endpoint() {
     assert!(matches!(refusal, Refusal::NeedsLogin { .. }), "{refusal:?}");
     assert_eq!(stage.simulator.ledger().refreshes(), 1);
 }
+
+#[tokio::test]
+async fn two_refusals_in_a_row_rest_the_account_and_two_with_a_success_between_do_not() {
+    for (accepted_between, rests) in [(true, false), (false, true)] {
+        let stage = Stage::new(Rotation::Strict).await;
+        let pool = stage.pool().await;
+        stage.login(&pool, "ada", 3600).await;
+        let admission = stage.admitted(&pool).await;
+        let mut question = Question::new(&admission);
+        let (attempt, _) = question.attempt(&pool).await.unwrap();
+        question.attempts.after(made(&attempt, Class::Unauthorized));
+        pool.report(attempt, Class::Unauthorized);
+        let (attempt, _) = question.attempt(&pool).await.unwrap();
+        if accepted_between {
+            pool.report(attempt, Class::Accepted);
+        }
+        let (attempt, _) = Question::new(&admission).attempt(&pool).await.unwrap();
+        pool.report(attempt, Class::Unauthorized);
+        let blocks = &pool.account_list().await.unwrap().accounts[0].blocks;
+        assert_eq!(!blocks.is_empty(), rests, "accepted between: {accepted_between}");
+    }
+}
