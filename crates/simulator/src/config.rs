@@ -10,15 +10,9 @@ pub type SimClockFn = Arc<dyn Fn() -> i64 + Send + Sync>;
 /// The machine's own clock, for the demo and for tests that do not care about expiry.
 pub fn system_clock() -> SimClockFn {
     Arc::new(|| {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the simulator knows no runtime crate; this is its only real clock"
-        )]
+        #[expect(clippy::disallowed_methods, reason = "the simulator knows no runtime crate; this is its only real clock")]
         let now = std::time::SystemTime::now();
-        now.duration_since(std::time::UNIX_EPOCH)
-            .ok()
-            .and_then(|since| i64::try_from(since.as_millis()).ok())
-            .unwrap_or_default()
+        now.duration_since(std::time::UNIX_EPOCH).ok().and_then(|since| i64::try_from(since.as_millis()).ok()).unwrap_or_default()
     })
 }
 
@@ -38,12 +32,7 @@ pub struct SimulatorConfig {
 impl Default for SimulatorConfig {
     /// A free port, the system clock, strict rotation and seed 1.
     fn default() -> Self {
-        Self {
-            listen: None,
-            clock: system_clock(),
-            token: TokenPolicy::default(),
-            seed: 1,
-        }
+        Self { listen: None, clock: system_clock(), token: TokenPolicy::default(), seed: 1 }
     }
 }
 

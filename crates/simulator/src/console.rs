@@ -48,11 +48,7 @@ pub(crate) async fn answer(
             Reply::json(200, &if is_full { full(&ledger) } else { summary(&ledger) })
         }
         (Method::POST, verb) => {
-            let command = if body.is_empty() {
-                Ok(Command::default())
-            } else {
-                serde_json::from_slice(&body)
-            };
+            let command = if body.is_empty() { Ok(Command::default()) } else { serde_json::from_slice(&body) };
             match command {
                 Ok(command) => run(&Control::new(Arc::clone(shared)), verb, command),
                 Err(error) => failed(400, &error.to_string()),

@@ -30,8 +30,7 @@ impl Control {
     /// Enters a login with given token texts, for fixtures. A lifetime of 0 or less makes an expired access token.
     pub fn grant_issue_with(&self, account: &str, access: &str, refresh: &str, lifetime_s: i64) -> IssuedGrant {
         let now_ms = self.shared.now_ms();
-        self.shared
-            .update(|state| state.tokens.issue_with(account, (access, refresh), lifetime_s, now_ms))
+        self.shared.update(|state| state.tokens.issue_with(account, (access, refresh), lifetime_s, now_ms))
     }
 
     /// Accepts this API key, in any slot, as the account's.
@@ -87,11 +86,7 @@ impl Control {
             return;
         }
         self.shared.update(|state| {
-            state
-                .account_faults
-                .entry(account.to_owned())
-                .or_default()
-                .push_back((fault, times));
+            state.account_faults.entry(account.to_owned()).or_default().push_back((fault, times));
         });
     }
 
@@ -105,12 +100,7 @@ impl Control {
 
     /// Sets how many text deltas a stream has (default 5) and the pause before each event, in milliseconds (default 0).
     pub fn stream_events_set(&self, events: usize, delay_ms: u64) {
-        self.shared.update(|state| {
-            state.pace = Pace {
-                events: events.max(1),
-                delay_ms,
-            }
-        });
+        self.shared.update(|state| state.pace = Pace { events: events.max(1), delay_ms });
     }
 
     /// Releases every answer that is held now; [`crate::Ledger::held`] says how many there are.

@@ -45,10 +45,7 @@ pub fn seed(control: &Control) -> Vec<DemoAccount> {
     };
     let key_account = "team@example.com";
     control.api_key_add(API_KEY, key_account);
-    let by_key = DemoAccount {
-        account: key_account.to_owned(),
-        speaks: DemoDialect::Chat,
-        credential: DemoCredential::ApiKey(API_KEY.to_owned()),
-    };
+    let by_key =
+        DemoAccount { account: key_account.to_owned(), speaks: DemoDialect::Chat, credential: DemoCredential::ApiKey(API_KEY.to_owned()) };
     vec![login("ada@example.com"), login("bob@example.com"), by_key]
 }

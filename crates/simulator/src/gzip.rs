@@ -3,11 +3,7 @@
 /// A gzip member (RFC 1952) that unpacks to `size_bytes` blanks, at about 1 byte for 158.
 pub(crate) fn bomb(size_bytes: u64) -> Vec<u8> {
     let mut out = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
-    let mut bits = Bits {
-        out: &mut out,
-        pending: 0,
-        count: 0,
-    };
+    let mut bits = Bits { out: &mut out, pending: 0, count: 0 };
     bits.push(0b011, 3); // the last block, fixed Huffman codes (RFC 1951 §3.2.6)
     let matches = size_bytes.saturating_sub(1) / 258;
     let literals = size_bytes - matches * 258;

@@ -367,9 +367,7 @@ impl Book {
         while self.body_bytes > BODY_BYTES_MAX && self.bodies_emptied_below < id {
             let oldest = self.bodies_emptied_below;
             self.bodies_emptied_below += 1;
-            let freed = self
-                .request_mut(oldest)
-                .map_or(0, |request| std::mem::take(&mut request.body).len());
+            let freed = self.request_mut(oldest).map_or(0, |request| std::mem::take(&mut request.body).len());
             self.body_bytes -= freed;
         }
     }
@@ -389,10 +387,7 @@ impl Book {
 }
 
 fn header<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
-    headers
-        .iter()
-        .find(|(known, _)| known.eq_ignore_ascii_case(name))
-        .map(|(_, value)| value.as_str())
+    headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
 }
 
 fn body_as_text<S: serde::Serializer>(body: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {

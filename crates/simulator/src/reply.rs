@@ -63,18 +63,8 @@ impl Reply {
     pub(crate) fn whole(status: u16, content_type: &str, body: impl Into<Bytes>) -> Self {
         let body = body.into();
         let length = Some(body.len() as u64);
-        let steps = if body.is_empty() {
-            VecDeque::new()
-        } else {
-            VecDeque::from([Step::Data(body)])
-        };
-        Self {
-            status,
-            headers: Vec::new(),
-            steps,
-            length,
-        }
-        .header("content-type", content_type)
+        let steps = if body.is_empty() { VecDeque::new() } else { VecDeque::from([Step::Data(body)]) };
+        Self { status, headers: Vec::new(), steps, length }.header("content-type", content_type)
     }
 
     /// A chunked answer whose events are flushed one by one. The last step is the last event, so that a client which
@@ -87,13 +77,7 @@ impl Reply {
             }
             steps.push_back(Step::Data(event));
         }
-        Self {
-            status: 200,
-            headers: Vec::new(),
-            steps,
-            length: None,
-        }
-        .header("content-type", content_type)
+        Self { status: 200, headers: Vec::new(), steps, length: None }.header("content-type", content_type)
     }
 
     pub(crate) fn header(mut self, name: &str, value: impl fmt::Display) -> Self {
@@ -122,11 +106,7 @@ impl Reply {
         if self.steps.is_empty() {
             entry.close(ExchangeEnd::Completed);
         }
-        let body = ScriptedBody {
-            steps: self.steps,
-            pause: None,
-            entry,
-        };
+        let body = ScriptedBody { steps: self.steps, pause: None, entry };
         let mut response = Response::new(body);
         *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         *response.headers_mut() = headers;
@@ -141,10 +121,7 @@ fn value(text: &str) -> HeaderValue {
 
 /// A time as `Date` carries it (RFC 9110 §5.6.7).
 fn http_date(at_ms: i64) -> String {
-    Timestamp::from_millisecond(at_ms)
-        .unwrap_or_default()
-        .strftime("%a, %d %b %Y %H:%M:%S GMT")
-        .to_string()
+    Timestamp::from_millisecond(at_ms).unwrap_or_default().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }
 
 /// A time as RFC 3339 writes it, in whole seconds.

@@ -123,9 +123,5 @@ async fn route(shared: Arc<Shared>, request: Request<Incoming>, tap: HeadTap) ->
 /// The headers as the parser has them: names in lower case, repeated ones together.
 fn parsed_headers(request: &Request<Incoming>) -> Vec<(String, String)> {
     let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-    request
-        .headers()
-        .iter()
-        .map(|(name, value)| (name.to_string(), text(value)))
-        .collect()
+    request.headers().iter().map(|(name, value)| (name.to_string(), text(value))).collect()
 }

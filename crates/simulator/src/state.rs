@@ -70,12 +70,7 @@ impl Shared {
             book: Book::default(),
             held: 0,
         };
-        Self {
-            clock: config.clock,
-            state: Mutex::new(state),
-            changed: watch::Sender::new(0),
-            released: watch::Sender::new(0),
-        }
+        Self { clock: config.clock, state: Mutex::new(state), changed: watch::Sender::new(0), released: watch::Sender::new(0) }
     }
 
     pub(crate) fn now_ms(&self) -> i64 {
@@ -150,11 +145,7 @@ pub(crate) struct Entry {
 
 impl Entry {
     pub(crate) fn new(shared: &Arc<Shared>, line: Line) -> Self {
-        Self {
-            shared: Arc::clone(shared),
-            line,
-            is_open: true,
-        }
+        Self { shared: Arc::clone(shared), line, is_open: true }
     }
 
     pub(crate) fn unlisted(shared: &Arc<Shared>) -> Self {

@@ -133,10 +133,9 @@ fn refusal_reply(outcome: &TokenOutcome, policy: &TokenPolicy) -> Reply {
         Reply::json(401, &json!({ "error": error }))
     };
     match (policy.reuse_error, outcome) {
-        (ReuseError::RefreshTokenReused, TokenOutcome::Reused) => nested(
-            "refresh_token_reused",
-            "Your refresh token has already been used to generate a new access token.",
-        ),
+        (ReuseError::RefreshTokenReused, TokenOutcome::Reused) => {
+            nested("refresh_token_reused", "Your refresh token has already been used to generate a new access token.")
+        }
         (ReuseError::RefreshTokenReused, TokenOutcome::Dead) => {
             nested("refresh_token_invalidated", "Your refresh token has been invalidated.")
         }
@@ -190,30 +189,20 @@ fn damaged(good: &Value, fault: Option<&TokenFault>) -> Reply {
         Some(TokenFault::Truncated) => {
             let whole = Bytes::from(text);
             let steps = [Step::Data(whole.slice(..whole.len() / 2)), Step::Flush, Step::Cut];
-            Reply {
-                steps: VecDeque::from(steps),
-                ..Reply::whole(200, "application/json", whole)
-            }
+            Reply { steps: VecDeque::from(steps), ..Reply::whole(200, "application/json", whole) }
         }
         Some(TokenFault::Huge { bytes }) => {
             let (open, close) = (Bytes::from_static(b"{\"access_token\":\""), Bytes::from_static(b"\"}"));
             let fill = bytes.saturating_sub((open.len() + close.len()) as u64);
             let length = Some(fill + (open.len() + close.len()) as u64);
             let steps = VecDeque::from([Step::Data(open), Step::Fill(fill), Step::Data(close)]);
-            Reply {
-                steps,
-                length,
-                ..Reply::whole(200, "application/json", "")
-            }
+            Reply { steps, length, ..Reply::whole(200, "application/json", "") }
         }
         Some(TokenFault::Slow { chunk_bytes, chunk_ms }) => {
             let pause = Duration::from_millis(*chunk_ms);
             let drops = text.as_bytes().chunks((*chunk_bytes).max(1)).map(Bytes::copy_from_slice);
             let steps = drops.flat_map(|drop| [Step::Flush, Step::Pause(pause), Step::Data(drop)]).collect();
-            Reply {
-                steps,
-                ..Reply::whole(200, "application/json", text.clone())
-            }
+            Reply { steps, ..Reply::whole(200, "application/json", text.clone()) }
         }
         _ => Reply::whole(200, "application/json", text).header("cache-control", "no-store"),
     }
@@ -236,26 +225,17 @@ impl RefreshAsk {
             Some(fields) => fields.get(name).and_then(Value::as_str).map(str::to_owned),
             None => form_field(text, name),
         };
-        Some(Self {
-            grant_type: field("grant_type"),
-            refresh_token: field("refresh_token"),
-            client_id: field("client_id"),
-        })
+        Some(Self { grant_type: field("grant_type"), refresh_token: field("refresh_token"), client_id: field("client_id") })
     }
 
     /// The refresh token, if this is a request to redeem one.
     fn token(&self) -> Option<&str> {
-        self.refresh_token
-            .as_deref()
-            .filter(|_| self.grant_type.as_deref() == Some("refresh_token"))
+        self.refresh_token.as_deref().filter(|_| self.grant_type.as_deref() == Some("refresh_token"))
     }
 }
 
 /// A field of an `application/x-www-form-urlencoded` text.
 pub(crate) fn form_field(form: &str, name: &str) -> Option<String> {
-    let (_, value) = form
-        .split('&')
-        .filter_map(|pair| pair.split_once('='))
-        .find(|(known, _)| *known == name)?;
+    let (_, value) = form.split('&').filter_map(|pair| pair.split_once('=')).find(|(known, _)| *known == name)?;
     Some(percent_decode_str(&value.replace('+', " ")).decode_utf8_lossy().into_owned())
 }

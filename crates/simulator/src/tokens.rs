@@ -85,10 +85,9 @@ impl TokenServer {
         match row.state.clone() {
             RefreshState::Dead => TokenOutcome::Dead,
             RefreshState::Live => self.rotate(refresh, (family, account), policy, now_ms),
-            RefreshState::Consumed { at_ms, successor } if in_grace(policy.rotation, at_ms, now_ms) => TokenOutcome::Replayed {
-                access: successor.access,
-                refresh: successor.refresh,
-            },
+            RefreshState::Consumed { at_ms, successor } if in_grace(policy.rotation, at_ms, now_ms) => {
+                TokenOutcome::Replayed { access: successor.access, refresh: successor.refresh }
+            }
             RefreshState::Consumed { .. } => {
                 self.family_revoke(family);
                 TokenOutcome::Reused
@@ -99,29 +98,18 @@ impl TokenServer {
     fn rotate(&mut self, refresh: &str, (family, account): (u64, String), policy: &TokenPolicy, now_ms: i64) -> TokenOutcome {
         let keeps = policy.omit_refresh_token || policy.rotation == Rotation::None;
         if policy.revoke_old_access {
-            self.access
-                .values_mut()
-                .filter(|row| row.family == family)
-                .for_each(|row| row.revoked = true);
+            self.access.values_mut().filter(|row| row.family == family).for_each(|row| row.revoked = true);
         }
         let access = self.mint("at");
         let successor_refresh = if keeps { refresh.to_owned() } else { self.mint("rt") };
         let lifetime_ms = i64::try_from(policy.lifetime_s).unwrap_or(i64::MAX).saturating_mul(1000);
-        let successor = IssuedGrant {
-            access,
-            refresh: successor_refresh,
-            expires_at_ms: now_ms.saturating_add(lifetime_ms),
-            account,
-        };
+        let successor = IssuedGrant { access, refresh: successor_refresh, expires_at_ms: now_ms.saturating_add(lifetime_ms), account };
         self.enter(&successor, family);
         let (access, new_refresh) = (successor.access.clone(), successor.refresh.clone());
         if !keeps && let Some(row) = self.refresh.get_mut(refresh) {
             row.state = RefreshState::Consumed { at_ms: now_ms, successor };
         }
-        TokenOutcome::Rotated {
-            access,
-            refresh: new_refresh,
-        }
+        TokenOutcome::Rotated { access, refresh: new_refresh }
     }
 
     /// Accepts `key` as an API key of `account`.
@@ -138,23 +126,15 @@ impl TokenServer {
     pub(crate) fn access_verdict(&self, access: &str, now_ms: i64) -> CredentialVerdict {
         match self.access.get(access) {
             None => CredentialVerdict::Unknown,
-            Some(row) if row.revoked => CredentialVerdict::Revoked {
-                account: row.account.clone(),
-            },
-            Some(row) if row.expires_at_ms <= now_ms => CredentialVerdict::Expired {
-                account: row.account.clone(),
-            },
-            Some(row) => CredentialVerdict::Live {
-                account: row.account.clone(),
-            },
+            Some(row) if row.revoked => CredentialVerdict::Revoked { account: row.account.clone() },
+            Some(row) if row.expires_at_ms <= now_ms => CredentialVerdict::Expired { account: row.account.clone() },
+            Some(row) => CredentialVerdict::Live { account: row.account.clone() },
         }
     }
 
     /// The remaining life of an access token in whole seconds, at least 0.
     pub(crate) fn access_remaining_s(&self, access: &str, now_ms: i64) -> i64 {
-        self.access
-            .get(access)
-            .map_or(0, |row| row.expires_at_ms.saturating_sub(now_ms).max(0) / 1000)
+        self.access.get(access).map_or(0, |row| row.expires_at_ms.saturating_sub(now_ms).max(0) / 1000)
     }
 
     pub(crate) fn access_revoke(&mut self, access: &str) {
@@ -178,10 +158,7 @@ impl TokenServer {
 
     /// Revokes every login of the account.
     pub(crate) fn account_revoke(&mut self, account: &str) {
-        self.access
-            .values_mut()
-            .filter(|row| row.account == account)
-            .for_each(|row| row.revoked = true);
+        self.access.values_mut().filter(|row| row.account == account).for_each(|row| row.revoked = true);
         let rows = self.refresh.values_mut().filter(|row| row.account == account);
         rows.for_each(|row| row.state = RefreshState::Dead);
     }
@@ -192,37 +169,22 @@ impl TokenServer {
     }
 
     fn family_revoke(&mut self, family: u64) {
-        self.access
-            .values_mut()
-            .filter(|row| row.family == family)
-            .for_each(|row| row.revoked = true);
+        self.access.values_mut().filter(|row| row.family == family).for_each(|row| row.revoked = true);
         let rows = self.refresh.values_mut().filter(|row| row.family == family);
         rows.for_each(|row| row.state = RefreshState::Dead);
     }
 
     fn enter(&mut self, grant: &IssuedGrant, family: u64) {
         let account = grant.account.clone();
-        let row = AccessRow {
-            account,
-            family,
-            expires_at_ms: grant.expires_at_ms,
-            revoked: false,
-        };
+        let row = AccessRow { account, family, expires_at_ms: grant.expires_at_ms, revoked: false };
         self.access.insert(grant.access.clone(), row);
-        let row = RefreshRow {
-            account: grant.account.clone(),
-            family,
-            state: RefreshState::Live,
-        };
+        let row = RefreshRow { account: grant.account.clone(), family, state: RefreshState::Live };
         self.refresh.insert(grant.refresh.clone(), row);
     }
 
     fn mint(&mut self, kind: &str) -> String {
         self.minted += 1;
-        format!(
-            "sim-{kind}-{:016x}",
-            scramble(self.seed.wrapping_mul(0x1_0000_0001).wrapping_add(self.minted))
-        )
+        format!("sim-{kind}-{:016x}", scramble(self.seed.wrapping_mul(0x1_0000_0001).wrapping_add(self.minted)))
     }
 }
 
@@ -257,10 +219,7 @@ mod tests {
     }
 
     fn policy(rotation: Rotation) -> TokenPolicy {
-        TokenPolicy {
-            rotation,
-            ..TokenPolicy::default()
-        }
+        TokenPolicy { rotation, ..TokenPolicy::default() }
     }
 
     /// The word for an outcome, with the pair that it left valid.
@@ -301,16 +260,10 @@ mod tests {
         };
         assert_eq!(server.redeem("rt-1", &policy(Rotation::Strict), NOW), TokenOutcome::Reused);
         for dead in ["at-1", &access] {
-            assert_eq!(
-                server.access_verdict(dead, NOW),
-                CredentialVerdict::Revoked { account: "ada".into() }
-            );
+            assert_eq!(server.access_verdict(dead, NOW), CredentialVerdict::Revoked { account: "ada".into() });
         }
         assert_eq!(server.redeem(&refresh, &policy(Rotation::Strict), NOW), TokenOutcome::Dead);
-        assert_eq!(
-            server.access_verdict("at-b", NOW),
-            CredentialVerdict::Live { account: "bob".into() }
-        );
+        assert_eq!(server.access_verdict("at-b", NOW), CredentialVerdict::Live { account: "bob".into() });
         assert_eq!(word(&server.redeem("rt-b", &policy(Rotation::Strict), NOW)), "rotated");
     }
 
@@ -318,26 +271,16 @@ mod tests {
     fn a_replay_in_the_window_yields_the_pair_of_the_first_answer() {
         let mut server = server();
         let policy = policy(Rotation::Grace { grace_s: 30 });
-        let TokenOutcome::Rotated { access, refresh } = server.redeem("rt-1", &policy, NOW) else {
-            panic!("a live token rotates")
-        };
-        assert_eq!(
-            server.redeem("rt-1", &policy, NOW + 29_000),
-            TokenOutcome::Replayed { access, refresh }
-        );
+        let TokenOutcome::Rotated { access, refresh } = server.redeem("rt-1", &policy, NOW) else { panic!("a live token rotates") };
+        assert_eq!(server.redeem("rt-1", &policy, NOW + 29_000), TokenOutcome::Replayed { access, refresh });
     }
 
     #[test]
     fn an_omitted_refresh_token_is_the_one_that_stays_valid() {
         let mut server = server();
-        let policy = TokenPolicy {
-            omit_refresh_token: true,
-            ..TokenPolicy::default()
-        };
+        let policy = TokenPolicy { omit_refresh_token: true, ..TokenPolicy::default() };
         for _ in 0..2 {
-            let TokenOutcome::Rotated { refresh, .. } = server.redeem("rt-1", &policy, NOW) else {
-                panic!("the token was not consumed")
-            };
+            let TokenOutcome::Rotated { refresh, .. } = server.redeem("rt-1", &policy, NOW) else { panic!("the token was not consumed") };
             assert_eq!(refresh, "rt-1");
         }
     }
@@ -346,10 +289,7 @@ mod tests {
     fn an_old_access_token_dies_at_refresh_only_where_the_policy_says_so() {
         for revoke_old_access in [false, true] {
             let mut server = server();
-            let policy = TokenPolicy {
-                revoke_old_access,
-                ..TokenPolicy::default()
-            };
+            let policy = TokenPolicy { revoke_old_access, ..TokenPolicy::default() };
             server.redeem("rt-1", &policy, NOW);
             let dead = server.access_verdict("at-1", NOW) == CredentialVerdict::Revoked { account: "ada".into() };
             assert_eq!(dead, revoke_old_access);
@@ -360,14 +300,8 @@ mod tests {
     fn an_access_token_is_live_until_the_millisecond_of_its_expiry() {
         let server = server();
         let end = NOW + 3_600_000;
-        assert_eq!(
-            server.access_verdict("at-1", end - 1),
-            CredentialVerdict::Live { account: "ada".into() }
-        );
-        assert_eq!(
-            server.access_verdict("at-1", end),
-            CredentialVerdict::Expired { account: "ada".into() }
-        );
+        assert_eq!(server.access_verdict("at-1", end - 1), CredentialVerdict::Live { account: "ada".into() });
+        assert_eq!(server.access_verdict("at-1", end), CredentialVerdict::Expired { account: "ada".into() });
         assert_eq!(server.access_verdict("rt-1", NOW), CredentialVerdict::Unknown);
     }
 }

@@ -85,11 +85,7 @@ fn events(call: &Call<'_>) -> Vec<Bytes> {
         chunk(json!([choice]), Value::Null)
     };
     let mut events = vec![choice(json!({ "role": "assistant", "content": "", "refusal": null }), Value::Null)];
-    events.extend(
-        call.pieces()
-            .into_iter()
-            .map(|text| choice(json!({ "content": text }), Value::Null)),
-    );
+    events.extend(call.pieces().into_iter().map(|text| choice(json!({ "content": text }), Value::Null)));
     events.push(choice(json!({}), json!("stop")));
     if with_usage {
         events.push(chunk(json!([]), usage(call)));
@@ -111,9 +107,7 @@ fn embeddings(call: &Call<'_>) -> Reply {
         Some("base64") => Value::from(STANDARD.encode(numbers.map(f32::to_le_bytes).concat())),
         _ => json!(numbers),
     };
-    let data: Vec<_> = (0..inputs)
-        .map(|index| json!({ "object": "embedding", "index": index, "embedding": vector }))
-        .collect();
+    let data: Vec<_> = (0..inputs).map(|index| json!({ "object": "embedding", "index": index, "embedding": vector })).collect();
     let usage = json!({ "prompt_tokens": call.input_tokens(), "total_tokens": call.input_tokens() });
     Reply::json(200, &json!({ "object": "list", "data": data, "model": call.model, "usage": usage }))
 }
@@ -121,24 +115,9 @@ fn embeddings(call: &Call<'_>) -> Reply {
 /// An error of OpenAI's public API.
 pub(super) fn refuse(refusal: Refusal) -> Reply {
     let (status, kind, code, message) = match refusal {
-        Refusal::BadRequest => (
-            400,
-            "invalid_request_error",
-            Value::Null,
-            "We could not parse the JSON body of your request.",
-        ),
-        Refusal::Unauthorized => (
-            401,
-            "invalid_request_error",
-            json!("invalid_api_key"),
-            "Incorrect API key provided.",
-        ),
-        Refusal::Policy => (
-            403,
-            "invalid_request_error",
-            json!("model_not_allowed"),
-            "Your organization may not use this model.",
-        ),
+        Refusal::BadRequest => (400, "invalid_request_error", Value::Null, "We could not parse the JSON body of your request."),
+        Refusal::Unauthorized => (401, "invalid_request_error", json!("invalid_api_key"), "Incorrect API key provided."),
+        Refusal::Policy => (403, "invalid_request_error", json!("model_not_allowed"), "Your organization may not use this model."),
         Refusal::NotFound => (404, "invalid_request_error", json!("unknown_url"), "Unknown request URL."),
         Refusal::RateLimited { .. } => (429, "requests", json!("rate_limit_exceeded"), "Rate limit reached for requests."),
         Refusal::Quota { .. } => (
@@ -148,12 +127,7 @@ pub(super) fn refuse(refusal: Refusal) -> Reply {
             "You exceeded your current quota, please check your plan and billing details.",
         ),
         Refusal::Overloaded => (503, "server_error", json!("server_is_overloaded"), "The server is overloaded."),
-        Refusal::Internal => (
-            500,
-            "server_error",
-            Value::Null,
-            "The server had an error while processing your request.",
-        ),
+        Refusal::Internal => (500, "server_error", Value::Null, "The server had an error while processing your request."),
     };
     let error = json!({ "message": message, "type": kind, "param": null, "code": code });
     let reply = Reply::json(status, &json!({ "error": error })).header("x-request-id", "req_sim");

@@ -22,17 +22,11 @@ pub(super) fn credentials(headers: &[(String, String)], uri: &Uri) -> Vec<Creden
                 (CredentialSlot::Bearer, None) if value.eq_ignore_ascii_case("bearer") => "",
                 _ => value,
             };
-            seen.push(CredentialSeen {
-                slot,
-                text: text.trim().to_owned(),
-            });
+            seen.push(CredentialSeen { slot, text: text.trim().to_owned() });
         }
     }
     if let Some(text) = uri.query().and_then(|query| form_field(query, "key")) {
-        seen.push(CredentialSeen {
-            slot: CredentialSlot::Query,
-            text,
-        });
+        seen.push(CredentialSeen { slot: CredentialSlot::Query, text });
     }
     seen.retain(|credential| !credential.text.is_empty());
     seen
@@ -44,9 +38,7 @@ pub(super) fn verdict(state: &State, credential: Option<&CredentialSeen>, now_ms
         return CredentialVerdict::Missing;
     };
     match state.tokens.api_key_account(&credential.text) {
-        Some(account) => CredentialVerdict::ApiKey {
-            account: account.to_owned(),
-        },
+        Some(account) => CredentialVerdict::ApiKey { account: account.to_owned() },
         None if credential.slot == CredentialSlot::Bearer => state.tokens.access_verdict(&credential.text, now_ms),
         None => CredentialVerdict::Unknown,
     }
@@ -58,20 +50,11 @@ mod tests {
 
     #[test]
     fn every_slot_is_seen_and_a_bare_scheme_is_no_credential() {
-        let headers = [
-            ("X-Api-Key", "k"),
-            ("Authorization", "bearer t"),
-            ("api-key", ""),
-            ("Authorization", "Bearer"),
-        ];
+        let headers = [("X-Api-Key", "k"), ("Authorization", "bearer t"), ("api-key", ""), ("Authorization", "Bearer")];
         let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let seen = credentials(&headers, &Uri::from_static("/v1beta/models?alt=sse&key=q%2Fq"));
         let seen: Vec<_> = seen.iter().map(|seen| (seen.slot, seen.text.as_str())).collect();
-        let expected = [
-            (CredentialSlot::Bearer, "t"),
-            (CredentialSlot::XApiKey, "k"),
-            (CredentialSlot::Query, "q/q"),
-        ];
+        let expected = [(CredentialSlot::Bearer, "t"), (CredentialSlot::XApiKey, "k"), (CredentialSlot::Query, "q/q")];
         assert_eq!(seen, expected);
     }
 }

@@ -49,11 +49,7 @@ fn chunks(call: &Call<'_>) -> Vec<Value> {
     let pieces = call.pieces();
     let last = pieces.len().saturating_sub(1);
     let end = |index| if index == last { Last::Yes } else { Last::No };
-    pieces
-        .iter()
-        .enumerate()
-        .map(|(index, text)| chunk(call, text, end(index)))
-        .collect()
+    pieces.iter().enumerate().map(|(index, text)| chunk(call, text, end(index))).collect()
 }
 
 /// Google ends its lines with CR LF.

@@ -16,10 +16,7 @@ pub(super) fn answer(operation: Operation, call: &Call<'_>) -> Reply {
         Operation::CountTokens => Reply::json(200, &json!({ "input_tokens": call.input_tokens() })),
         Operation::Models => models(),
         _ if call.streams() => Reply::events("text/event-stream; charset=utf-8", events(call)),
-        _ => Reply::json(
-            200,
-            &message(call, &json!([{ "type": "text", "text": call.text() }]), &json!("end_turn")),
-        ),
+        _ => Reply::json(200, &message(call, &json!([{ "type": "text", "text": call.text() }]), &json!("end_turn"))),
     };
     limits(reply, call).header("request-id", request_id(call.serial))
 }
@@ -82,10 +79,7 @@ fn events(call: &Call<'_>) -> Vec<Bytes> {
 fn models() -> Reply {
     let model = |id: &str, name: &str| json!({ "type": "model", "id": id, "display_name": name, "created_at": "2026-01-01T00:00:00Z" });
     let data = [model("sim-1", "Simulated 1"), model("sim-2", "Simulated 2")];
-    Reply::json(
-        200,
-        &json!({ "data": data, "has_more": false, "first_id": "sim-1", "last_id": "sim-2" }),
-    )
+    Reply::json(200, &json!({ "data": data, "has_more": false, "first_id": "sim-1", "last_id": "sim-2" }))
 }
 
 /// A subscription reports its windows, an API key its buckets.
@@ -93,15 +87,10 @@ fn limits(reply: Reply, call: &Call<'_>) -> Reply {
     let now_s = call.now_s();
     if call.by_api_key {
         let reset = rfc3339(call.now_ms.saturating_add(1000));
-        let reply = ["requests", "input-tokens", "output-tokens"]
-            .into_iter()
-            .fold(reply, |reply, bucket| {
-                let name = |field: &str| format!("anthropic-ratelimit-{bucket}-{field}");
-                reply
-                    .header(&name("limit"), 4000)
-                    .header(&name("remaining"), 3999)
-                    .header(&name("reset"), &reset)
-            });
+        let reply = ["requests", "input-tokens", "output-tokens"].into_iter().fold(reply, |reply, bucket| {
+            let name = |field: &str| format!("anthropic-ratelimit-{bucket}-{field}");
+            reply.header(&name("limit"), 4000).header(&name("remaining"), 3999).header(&name("reset"), &reset)
+        });
         return reply.header("anthropic-organization-id", "00000000-0000-4000-8000-000000000001");
     }
     let five_hours = window_end(now_s, FIVE_HOURS_S);
@@ -126,18 +115,10 @@ pub(super) fn refuse(refusal: Refusal, now_ms: i64) -> Reply {
     let (status, kind, message) = match refusal {
         Refusal::BadRequest => (400, "invalid_request_error", "The request body is not valid JSON"),
         Refusal::Unauthorized => (401, "authentication_error", "Invalid authentication credentials"),
-        Refusal::Policy => (
-            403,
-            "permission_error",
-            "OAuth authentication is currently not allowed for this organization.",
-        ),
+        Refusal::Policy => (403, "permission_error", "OAuth authentication is currently not allowed for this organization."),
         Refusal::NotFound => (404, "not_found_error", "Not found"),
         Refusal::RateLimited { .. } => (429, "rate_limit_error", "Number of requests has exceeded your rate limit"),
-        Refusal::Quota { .. } => (
-            429,
-            "rate_limit_error",
-            "This request would exceed your account's rate limit. Please try again later.",
-        ),
+        Refusal::Quota { .. } => (429, "rate_limit_error", "This request would exceed your account's rate limit. Please try again later."),
         Refusal::Overloaded => (529, "overloaded_error", "Overloaded"),
         Refusal::Internal => (500, "api_error", "Internal server error"),
     };

@@ -109,16 +109,7 @@ pub(crate) async fn answer(
             end: ExchangeEnd::Open,
         });
         let date_ms = now_ms.saturating_add(state.policy.date_skew_s.saturating_mul(1000));
-        (
-            Plan {
-                route,
-                verdict,
-                fault,
-                pace: state.pace,
-                serial,
-            },
-            date_ms,
-        )
+        (Plan { route, verdict, fault, pace: state.pace, serial }, date_ms)
     });
     let mut entry = Entry::new(shared, Line::Request(plan.serial));
     let Some(body) = read_body(body).await else {
@@ -163,11 +154,7 @@ impl Plan {
         let (true, Some(account)) = (self.verdict.is_good(), self.verdict.account()) else {
             return (dialect.refuse(Refusal::Unauthorized, now_ms), Before::Nothing);
         };
-        let parsed = if body.is_empty() {
-            Ok(Value::Null)
-        } else {
-            serde_json::from_slice(body)
-        };
+        let parsed = if body.is_empty() { Ok(Value::Null) } else { serde_json::from_slice(body) };
         let Ok(parsed) = parsed else {
             return (dialect.refuse(Refusal::BadRequest, now_ms), Before::Nothing);
         };

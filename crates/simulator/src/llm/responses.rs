@@ -82,11 +82,7 @@ fn part(text: &str) -> Value {
 }
 
 fn item(call: &Call<'_>, status: &str) -> Value {
-    let content = if status == "completed" {
-        json!([part(&call.pieces().concat())])
-    } else {
-        json!([])
-    };
+    let content = if status == "completed" { json!([part(&call.pieces().concat())]) } else { json!([]) };
     json!({ "id": item_id(call), "type": "message", "status": status, "role": "assistant", "content": content })
 }
 
@@ -115,11 +111,7 @@ fn events(call: &Call<'_>) -> Vec<Bytes> {
         at("response.output_item.added", json!({ "item": item(call, "in_progress") })),
         in_part("response.content_part.added", json!({ "part": part("") })),
     ];
-    values.extend(
-        call.pieces()
-            .into_iter()
-            .map(|delta| in_part("response.output_text.delta", json!({ "delta": delta, "logprobs": [] }))),
-    );
+    values.extend(call.pieces().into_iter().map(|delta| in_part("response.output_text.delta", json!({ "delta": delta, "logprobs": [] }))));
     let completed = response(call, "completed", &json!([item(call, "completed")]));
     values.extend([
         in_part("response.output_text.done", json!({ "text": text, "logprobs": [] })),
@@ -127,11 +119,7 @@ fn events(call: &Call<'_>) -> Vec<Bytes> {
         at("response.output_item.done", json!({ "item": item(call, "completed") })),
         json!({ "type": "response.completed", "response": completed }),
     ]);
-    values
-        .into_iter()
-        .enumerate()
-        .map(|(number, value)| numbered(number, value))
-        .collect()
+    values.into_iter().enumerate().map(|(number, value)| numbered(number, value)).collect()
 }
 
 /// Every event of this dialect carries its number in the stream and repeats its type as the event's name.
@@ -188,10 +176,7 @@ pub(super) fn codex_refuse(refusal: Refusal, now_ms: i64) -> Reply {
         }
         Refusal::Policy => {
             let message = "This request was refused by policy.";
-            Reply::json(
-                403,
-                &json!({ "error": { "message": message, "type": "policy", "code": "cyber_policy" } }),
-            )
+            Reply::json(403, &json!({ "error": { "message": message, "type": "policy", "code": "cyber_policy" } }))
         }
         other => chat::refuse(other),
     }

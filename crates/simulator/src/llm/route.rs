@@ -64,13 +64,7 @@ impl Route {
     /// Finds the route of a request; `has_header` tells the two vendors apart that share `/v1/models`.
     pub(crate) fn find(method: &Method, uri: &Uri, has_header: impl Fn(&str) -> bool) -> Option<Self> {
         let path = uri.path();
-        let route = |dialect, operation| {
-            Some(Self {
-                dialect,
-                operation,
-                model: None,
-            })
-        };
+        let route = |dialect, operation| Some(Self { dialect, operation, model: None });
         if let Some(rest) = path.strip_prefix("/v1beta/models") {
             return Self::find_generate(method, rest, uri.query().unwrap_or_default());
         }
@@ -99,11 +93,7 @@ impl Route {
                     return route(Dialect::Chat, Operation::Embeddings);
                 }
                 ("GET", Some("/models")) => {
-                    let dialect = if has_header("anthropic-version") {
-                        Dialect::Messages
-                    } else {
-                        Dialect::Chat
-                    };
+                    let dialect = if has_header("anthropic-version") { Dialect::Messages } else { Dialect::Chat };
                     return route(dialect, Operation::Models);
                 }
                 _ => {}
@@ -114,11 +104,7 @@ impl Route {
 
     fn find_generate(method: &Method, rest: &str, query: &str) -> Option<Self> {
         if method == Method::GET && rest.is_empty() {
-            return Some(Self {
-                dialect: Dialect::Generate,
-                operation: Operation::Models,
-                model: None,
-            });
+            return Some(Self { dialect: Dialect::Generate, operation: Operation::Models, model: None });
         }
         let (model, verb) = rest.strip_prefix('/')?.rsplit_once(':')?;
         let operation = match verb {
@@ -128,11 +114,7 @@ impl Route {
             "countTokens" => Operation::CountTokens,
             _ => return None,
         };
-        (method == Method::POST).then(|| Self {
-            dialect: Dialect::Generate,
-            operation,
-            model: Some(model.to_owned()),
-        })
+        (method == Method::POST).then(|| Self { dialect: Dialect::Generate, operation, model: Some(model.to_owned()) })
     }
 
     /// The good answer.
@@ -186,26 +168,14 @@ mod tests {
     fn each_path_has_one_dialect_and_a_doubled_prefix_has_none() {
         let table = [
             ("POST", "/v1/messages?beta=true", Some((Dialect::Messages, Operation::Text))),
-            (
-                "POST",
-                "/v1/messages/count_tokens",
-                Some((Dialect::Messages, Operation::CountTokens)),
-            ),
+            ("POST", "/v1/messages/count_tokens", Some((Dialect::Messages, Operation::CountTokens))),
             ("POST", "/chat/completions", Some((Dialect::Chat, Operation::Text))),
             ("POST", "/coding/v1/chat/completions", Some((Dialect::Chat, Operation::Text))),
             ("POST", "/responses", Some((Dialect::Responses, Operation::Text))),
             ("POST", "/backend-api/codex/responses", Some((Dialect::Codex, Operation::Text))),
             ("GET", "/v1/responses", Some((Dialect::Responses, Operation::WebSocket))),
-            (
-                "POST",
-                "/v1beta/models/g-1:generateContent",
-                Some((Dialect::Generate, Operation::Text)),
-            ),
-            (
-                "POST",
-                "/v1beta/models/g:streamGenerateContent?alt=sse",
-                Some((Dialect::Generate, Operation::TextEvents)),
-            ),
+            ("POST", "/v1beta/models/g-1:generateContent", Some((Dialect::Generate, Operation::Text))),
+            ("POST", "/v1beta/models/g:streamGenerateContent?alt=sse", Some((Dialect::Generate, Operation::TextEvents))),
             ("GET", "/v1beta/models", Some((Dialect::Generate, Operation::Models))),
             ("GET", "/models", Some((Dialect::Chat, Operation::Models))),
             ("GET", "/v1/messages", None),

@@ -37,11 +37,7 @@ impl Lab {
     pub(crate) async fn new(token: TokenPolicy) -> Self {
         let clock = Arc::new(AtomicI64::new(NOW_MS));
         let hand = Arc::clone(&clock);
-        let config = SimulatorConfig {
-            clock: Arc::new(move || hand.load(Ordering::SeqCst)),
-            token,
-            ..SimulatorConfig::default()
-        };
+        let config = SimulatorConfig { clock: Arc::new(move || hand.load(Ordering::SeqCst)), token, ..SimulatorConfig::default() };
         let simulator = Simulator::start(config).await.unwrap();
         let client = Client::builder(TokioExecutor::new()).retry_canceled_requests(false).build_http();
         Self { simulator, clock, client }
@@ -59,9 +55,8 @@ impl Lab {
         headers: &[(&str, &str)],
         body: impl Into<Bytes>,
     ) -> Option<Response<Incoming>> {
-        let mut request = Request::builder()
-            .method(Method::from_bytes(method.as_bytes()).unwrap())
-            .uri(format!("{}{path}", self.simulator.origin()));
+        let mut request =
+            Request::builder().method(Method::from_bytes(method.as_bytes()).unwrap()).uri(format!("{}{path}", self.simulator.origin()));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -81,13 +76,7 @@ impl Lab {
 
     /// One refresh, in JSON.
     pub(crate) async fn refresh(&self, refresh_token: &str) -> Answer {
-        self.ask(
-            "POST",
-            "/v1/oauth/token",
-            &[("content-type", "application/json")],
-            refresh_body(refresh_token),
-        )
-        .await
+        self.ask("POST", "/v1/oauth/token", &[("content-type", "application/json")], refresh_body(refresh_token)).await
     }
 }
 
@@ -105,12 +94,7 @@ pub(crate) async fn read(response: Response<Incoming>) -> Answer {
         };
         body.extend_from_slice(frame.data_ref().map_or(&[], |data| &data[..]));
     }
-    Answer {
-        status: parts.status.as_u16(),
-        headers: parts.headers,
-        body: body.into(),
-        is_cut,
-    }
+    Answer { status: parts.status.as_u16(), headers: parts.headers, body: body.into(), is_cut }
 }
 
 impl Answer {
@@ -135,10 +119,7 @@ impl Answer {
     /// The data of the server-sent events.
     pub(crate) fn events(&self) -> Vec<Value> {
         let text = self.text();
-        let data = text
-            .lines()
-            .filter_map(|line| line.strip_prefix("data: "))
-            .filter(|data| *data != "[DONE]");
+        let data = text.lines().filter_map(|line| line.strip_prefix("data: ")).filter(|data| *data != "[DONE]");
         data.map(|data| serde_json::from_str(data).unwrap()).collect()
     }
 }

@@ -38,10 +38,7 @@ async fn a_used_up_quota_is_told_as_each_vendor_tells_it() {
 
     let codex = faulted(&lab, "/backend-api/codex/responses", quota()).await;
     assert_eq!((codex.status, codex.at("/error/type")), (429, "usage_limit_reached".into()));
-    assert_eq!(
-        (codex.at("/error/resets_at"), codex.header("x-codex-primary-reset-at")),
-        (reset_at.clone(), &*reset_at)
-    );
+    assert_eq!((codex.at("/error/resets_at"), codex.header("x-codex-primary-reset-at")), (reset_at.clone(), &*reset_at));
 
     let generate = faulted(&lab, "/v1beta/models/g:generateContent", quota()).await;
     assert_eq!((generate.status, generate.at("/error/status")), (429, "RESOURCE_EXHAUSTED".into()));
@@ -52,13 +49,7 @@ async fn a_used_up_quota_is_told_as_each_vendor_tells_it() {
 #[tokio::test]
 async fn other_refusals_have_their_status_in_each_dialect() {
     let lab = lab().await;
-    let paths = [
-        "/v1/messages",
-        "/v1/chat/completions",
-        "/v1/responses",
-        "/codex/responses",
-        "/v1beta/models/g:generateContent",
-    ];
+    let paths = ["/v1/messages", "/v1/chat/completions", "/v1/responses", "/codex/responses", "/v1beta/models/g:generateContent"];
     let table = [
         (LlmFault::RateLimited { retry_after_s: 3 }, [429; 5]),
         (LlmFault::Overloaded, [529, 503, 503, 503, 503]),
@@ -78,11 +69,7 @@ async fn other_refusals_have_their_status_in_each_dialect() {
 async fn a_scripted_answer_is_given_as_it_is() {
     let lab = lab().await;
     let headers = vec![("content-type".into(), "text/plain".into()), ("x-odd".into(), "1".into())];
-    let fault = LlmFault::Status {
-        status: 418,
-        headers,
-        body: "short".into(),
-    };
+    let fault = LlmFault::Status { status: 418, headers, body: "short".into() };
     let answer = faulted(&lab, "/v1/messages", fault).await;
     assert_eq!((answer.status, answer.text(), answer.header("x-odd")), (418, "short".into(), "1"));
     assert_eq!(answer.headers.get_all("content-type").iter().count(), 1);
@@ -118,10 +105,7 @@ async fn a_dropped_connection_gives_no_answer_and_is_entered_as_cut() {
     lab.simulator.control().llm_fault_next(LlmFault::DropBeforeResponse);
     assert!(lab.send("POST", "/v1/messages", &BEARER, "{}").await.is_none());
     let request = lab.simulator.ledger().requests().remove(0);
-    assert_eq!(
-        (request.status, request.end, request.account()),
-        (None, ExchangeEnd::Cut, Some("ada"))
-    );
+    assert_eq!((request.status, request.end, request.account()), (None, ExchangeEnd::Cut, Some("ada")));
 }
 
 #[tokio::test]
@@ -130,11 +114,7 @@ async fn a_stream_breaks_after_exactly_the_events_that_were_asked_for() {
     for (path, after_events) in [("/v1/messages", 4), ("/v1/chat/completions", 2), ("/v1/responses", 0)] {
         lab.simulator.control().llm_fault_next(LlmFault::DropMidStream { after_events });
         let answer = lab.ask("POST", path, &BEARER, STREAM).await;
-        assert_eq!(
-            (answer.status, answer.is_cut, answer.events().len()),
-            (200, true, after_events),
-            "{path}"
-        );
+        assert_eq!((answer.status, answer.is_cut, answer.events().len()), (200, true, after_events), "{path}");
     }
     let whole = faulted(&lab, "/v1/messages", LlmFault::DropMidStream { after_events: 1 }).await;
     assert!(whole.is_cut && !whole.body.is_empty() && serde_json::from_slice::<serde_json::Value>(&whole.body).is_err());
@@ -185,9 +165,7 @@ async fn an_abort_before_the_answer_is_noticed() {
             () = ledger.wait_for(|ledger| ledger.held() == 1) => {}
         }
     }
-    ledger
-        .wait_for(|ledger| ledger.requests()[0].is_aborted() && ledger.held() == 0)
-        .await;
+    ledger.wait_for(|ledger| ledger.requests()[0].is_aborted() && ledger.held() == 0).await;
 }
 
 #[tokio::test]
@@ -201,11 +179,7 @@ async fn a_release_frees_every_held_answer() {
         control.release();
     };
     let body = json!({});
-    let (one, two, ()) = tokio::join!(
-        lab.post("/v1/messages", "at-1", &body),
-        lab.post("/v1/messages", "at-1", &body),
-        release
-    );
+    let (one, two, ()) = tokio::join!(lab.post("/v1/messages", "at-1", &body), lab.post("/v1/messages", "at-1", &body), release);
     assert_eq!((one.status, two.status), (200, 200));
 }
 

@@ -23,27 +23,15 @@ fn kinds(events: &[Value]) -> Vec<&str> {
 }
 
 fn joined(events: &[Value], pointer: &str) -> String {
-    events
-        .iter()
-        .filter_map(|event| event.pointer(pointer))
-        .filter_map(Value::as_str)
-        .collect()
+    events.iter().filter_map(|event| event.pointer(pointer)).filter_map(Value::as_str).collect()
 }
 
 #[tokio::test]
 async fn messages_answers_whole() {
     let lab = lab().await;
-    let answer = lab
-        .post("/v1/messages?beta=true", "at-1", &json!({ "model": "m-1", "messages": [] }))
-        .await;
-    assert_eq!(
-        (answer.status, answer.at("/content/0/text"), answer.at("/model")),
-        (200, TEXT.into(), "m-1".into())
-    );
-    assert_eq!(
-        (answer.at("/stop_reason"), answer.at("/type")),
-        ("end_turn".into(), "message".into())
-    );
+    let answer = lab.post("/v1/messages?beta=true", "at-1", &json!({ "model": "m-1", "messages": [] })).await;
+    assert_eq!((answer.status, answer.at("/content/0/text"), answer.at("/model")), (200, TEXT.into(), "m-1".into()));
+    assert_eq!((answer.at("/stop_reason"), answer.at("/type")), ("end_turn".into(), "message".into()));
     assert!(answer.json()["usage"]["output_tokens"].as_u64() > Some(0));
     assert_eq!(answer.header("anthropic-ratelimit-unified-status"), "allowed");
     assert!(answer.header("anthropic-ratelimit-unified-5h-reset").parse::<i64>().unwrap() > NOW_MS / 1000);
@@ -54,15 +42,8 @@ async fn messages_streams_its_events_in_the_order_of_the_vendor() {
     let lab = lab().await;
     let answer = lab.post("/v1/messages", "at-1", &json!({ "model": "m-1", "stream": true })).await;
     let events = answer.events();
-    let expected = [
-        "message_start",
-        "content_block_start",
-        "ping",
-        "content_block_delta",
-        "content_block_stop",
-        "message_delta",
-        "message_stop",
-    ];
+    let expected =
+        ["message_start", "content_block_start", "ping", "content_block_delta", "content_block_stop", "message_delta", "message_stop"];
     assert_eq!(kinds(&events), expected);
     assert_eq!(joined(&events, "/delta/text"), TEXT);
     assert!(answer.text().starts_with("event: message_start\ndata: {"));
@@ -73,10 +54,7 @@ async fn messages_streams_its_events_in_the_order_of_the_vendor() {
 async fn chat_answers_whole_and_streams_role_text_end_and_usage() {
     let lab = lab().await;
     let whole = lab.post("/v1/chat/completions", "sk-test-1", &json!({ "model": "m" })).await;
-    assert_eq!(
-        (whole.at("/choices/0/message/content"), whole.at("/object")),
-        (TEXT.into(), "chat.completion".into())
-    );
+    assert_eq!((whole.at("/choices/0/message/content"), whole.at("/object")), (TEXT.into(), "chat.completion".into()));
     assert_eq!(whole.header("x-ratelimit-remaining-requests"), "9999");
 
     let body = json!({ "model": "m", "stream": true, "stream_options": { "include_usage": true } });
@@ -90,22 +68,15 @@ async fn chat_answers_whole_and_streams_role_text_end_and_usage() {
     assert!(usage["usage"]["total_tokens"].as_u64() > Some(0));
     assert!(stream.text().ends_with("data: [DONE]\n\n"));
 
-    let plain = lab
-        .post("/v1/chat/completions", "sk-test-1", &json!({ "model": "m", "stream": true }))
-        .await;
+    let plain = lab.post("/v1/chat/completions", "sk-test-1", &json!({ "model": "m", "stream": true })).await;
     assert!(plain.events().iter().all(|event| event.get("usage").is_none()));
 }
 
 #[tokio::test]
 async fn responses_answers_whole_and_numbers_the_events_of_a_stream() {
     let lab = lab().await;
-    let whole = lab
-        .post("/v1/responses", "sk-test-1", &json!({ "model": "m", "input": "hi" }))
-        .await;
-    assert_eq!(
-        (whole.at("/output/0/content/0/text"), whole.at("/status")),
-        (TEXT.into(), "completed".into())
-    );
+    let whole = lab.post("/v1/responses", "sk-test-1", &json!({ "model": "m", "input": "hi" })).await;
+    assert_eq!((whole.at("/output/0/content/0/text"), whole.at("/status")), (TEXT.into(), "completed".into()));
     for path in ["/v1/responses", "/responses", "/backend-api/codex/responses", "/codex/responses"] {
         let stream = lab.post(path, "at-1", &json!({ "model": "m", "stream": true })).await;
         let events = stream.events();
@@ -133,22 +104,12 @@ async fn generate_answers_whole_as_events_and_as_an_array() {
     let lab = lab().await;
     let key = [("x-goog-api-key", "sk-test-1")];
     let whole = lab.ask("POST", "/v1beta/models/g-1:generateContent", &key, "{}").await;
-    assert_eq!(
-        (whole.at("/candidates/0/content/parts/0/text"), whole.at("/modelVersion")),
-        (TEXT.into(), "g-1".into())
-    );
-    let stream = lab
-        .ask("POST", "/v1beta/models/g-1:streamGenerateContent?alt=sse", &key, "{}")
-        .await;
+    assert_eq!((whole.at("/candidates/0/content/parts/0/text"), whole.at("/modelVersion")), (TEXT.into(), "g-1".into()));
+    let stream = lab.ask("POST", "/v1beta/models/g-1:streamGenerateContent?alt=sse", &key, "{}").await;
     let events = stream.events();
-    assert_eq!(
-        (events.len(), joined(&events, "/candidates/0/content/parts/0/text").as_str()),
-        (5, TEXT)
-    );
+    assert_eq!((events.len(), joined(&events, "/candidates/0/content/parts/0/text").as_str()), (5, TEXT));
     assert_eq!(events[4]["candidates"][0]["finishReason"], "STOP");
-    let array = lab
-        .ask("POST", "/v1beta/models/g-1:streamGenerateContent?key=sk-test-1", &[], "{}")
-        .await;
+    let array = lab.ask("POST", "/v1beta/models/g-1:streamGenerateContent?key=sk-test-1", &[], "{}").await;
     let array = array.json();
     assert_eq!(joined(array.as_array().unwrap(), "/candidates/0/content/parts/0/text"), TEXT);
 }
@@ -161,18 +122,12 @@ async fn the_small_endpoints_answer_in_their_vendors_shape() {
     assert_eq!(lab.ask("GET", "/models", &key, "").await.at("/data/0/id"), "sim-1");
     let anthropic = [key[0], ("anthropic-version", "2023-06-01")];
     assert_eq!(lab.ask("GET", "/v1/models", &anthropic, "").await.at("/data/0/type"), "model");
-    assert_eq!(
-        lab.ask("GET", "/v1beta/models", &key, "").await.at("/models/0/name"),
-        "models/sim-1"
-    );
+    assert_eq!(lab.ask("GET", "/v1beta/models", &key, "").await.at("/models/0/name"), "models/sim-1");
     assert_eq!(lab.ask("GET", "/v1/responses", &key, "").await.status, 426);
     assert!(lab.ask("POST", "/v1/messages/count_tokens", &key, "{}").await.json()["input_tokens"].is_u64());
     let body = r#"{"input":["a","b"],"encoding_format":"base64"}"#;
     let embeddings = lab.ask("POST", "/v1/embeddings", &key, body).await;
-    assert_eq!(
-        (embeddings.at("/data/1/embedding"), embeddings.at("/data/1/index")),
-        ("AAAAPwAAAL8AAAA/AAAAPw==".into(), "1".into())
-    );
+    assert_eq!((embeddings.at("/data/1/embedding"), embeddings.at("/data/1/index")), ("AAAAPwAAAL8AAAA/AAAAPw==".into(), "1".into()));
 }
 
 #[tokio::test]
@@ -191,10 +146,7 @@ async fn a_credential_that_was_not_issued_is_refused_in_the_words_of_the_dialect
     }
     assert_eq!(lab.ask("POST", "/v1/messages", &[], "{}").await.status, 401);
     let ledger = lab.simulator.ledger();
-    assert_eq!(
-        (ledger.stale_credentials(), ledger.credentials_seen()),
-        (table.len(), vec!["at-9".to_owned()])
-    );
+    assert_eq!((ledger.stale_credentials(), ledger.credentials_seen()), (table.len(), vec!["at-9".to_owned()]));
     assert_eq!(ledger.requests().last().unwrap().verdict, CredentialVerdict::Missing);
 }
 
@@ -202,12 +154,7 @@ async fn a_credential_that_was_not_issued_is_refused_in_the_words_of_the_dialect
 async fn an_access_token_is_good_as_a_bearer_alone() {
     let lab = lab().await;
     assert_eq!(lab.ask("POST", "/v1/messages", &[("x-api-key", "at-1")], "{}").await.status, 401);
-    assert_eq!(
-        lab.ask("POST", "/v1/messages", &[("authorization", "Bearer at-1")], "{}")
-            .await
-            .status,
-        200
-    );
+    assert_eq!(lab.ask("POST", "/v1/messages", &[("authorization", "Bearer at-1")], "{}").await.status, 200);
 }
 
 #[tokio::test]
@@ -240,27 +187,14 @@ async fn the_ledger_keeps_the_head_as_it_was_on_the_wire() {
         assert!(stream.read(&mut rest).await.unwrap() > 0);
     }
     for (request, key) in lab.simulator.ledger().requests().iter().zip(["sk-test-1", "sk-test-9"]) {
-        let headers: Vec<_> = request
-            .headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .collect();
+        let headers: Vec<_> = request.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let length = body.len().to_string();
-        let expected = [
-            ("X-Zeta", "1"),
-            ("Host", "x"),
-            ("X-API-Key", key),
-            ("x-zeta", "2"),
-            ("Content-Length", length.as_str()),
-        ];
+        let expected = [("X-Zeta", "1"), ("Host", "x"), ("X-API-Key", key), ("x-zeta", "2"), ("Content-Length", length.as_str())];
         assert_eq!(headers, expected);
         let slots: Vec<_> = request.credentials.iter().map(|seen| (seen.slot, seen.text.as_str())).collect();
         assert_eq!(slots, [(CredentialSlot::XApiKey, key), (CredentialSlot::Query, "q")]);
         assert_eq!((&request.body[..], request.header("host")), (body.as_bytes(), Some("x")));
-        assert_eq!(
-            (request.path_and_query.as_str(), request.end),
-            ("/v1/messages?key=q", ExchangeEnd::Completed)
-        );
+        assert_eq!((request.path_and_query.as_str(), request.end), ("/v1/messages?key=q", ExchangeEnd::Completed));
     }
 }
 
@@ -278,14 +212,7 @@ async fn the_demo_has_two_logins_and_a_key_and_each_is_answered_by_name() {
         answers.push(answer.at("/content/0/text"));
         assert!(lab.simulator.control().account_is_known(&account));
     }
-    assert_eq!(
-        answers,
-        [
-            "Hello from ada@example.com.",
-            "Hello from bob@example.com.",
-            "Hello from team@example.com."
-        ]
-    );
+    assert_eq!(answers, ["Hello from ada@example.com.", "Hello from bob@example.com.", "Hello from team@example.com."]);
 }
 
 #[tokio::test]
@@ -294,12 +221,7 @@ async fn the_console_expires_an_account_and_tells_the_ledger_without_a_token() {
     let ask = |verb: &'static str, body: &'static str| lab.ask("POST", verb, &[], body);
     assert_eq!(ask("/__simulator/expire", r#"{"account":"ada@example.com"}"#).await.status, 200);
     assert_eq!(lab.post("/v1/messages", "at-1", &json!({})).await.status, 401);
-    assert_eq!(
-        ask("/__simulator/fault", r#"{"token":{"rate_limited":{"retry_after_s":2}}}"#)
-            .await
-            .status,
-        200
-    );
+    assert_eq!(ask("/__simulator/fault", r#"{"token":{"rate_limited":{"retry_after_s":2}}}"#).await.status, 200);
     assert_eq!(lab.refresh("rt-1").await.status, 429);
     let refreshed = lab.refresh("rt-1").await;
     let quota = r#"{"account":"ada@example.com","reset_in_s":60}"#;
@@ -307,10 +229,7 @@ async fn the_console_expires_an_account_and_tells_the_ledger_without_a_token() {
     let limited: Answer = lab.post("/v1/messages", &refreshed.at("/access_token"), &json!({})).await;
     assert_eq!((limited.status, limited.header("retry-after")), (429, "60"));
     assert_eq!(ask("/__simulator/clear", "").await.status, 200);
-    assert_eq!(
-        lab.post("/v1/messages", &refreshed.at("/access_token"), &json!({})).await.status,
-        200
-    );
+    assert_eq!(lab.post("/v1/messages", &refreshed.at("/access_token"), &json!({})).await.status, 200);
 
     for (path, body, status) in [
         ("/__simulator/expire", r#"{"account":"nobody"}"#, 404),
@@ -321,10 +240,7 @@ async fn the_console_expires_an_account_and_tells_the_ledger_without_a_token() {
         assert_eq!(ask(path, body).await.status, status, "{path} {body}");
     }
     let summary = lab.ask("GET", "/__simulator/ledger", &[], "").await;
-    assert_eq!(
-        (summary.at("/refreshes"), summary.at("/token_posts/1/outcome")),
-        ("2".into(), "rotated".into())
-    );
+    assert_eq!((summary.at("/refreshes"), summary.at("/token_posts/1/outcome")), ("2".into(), "rotated".into()));
     assert_eq!(summary.at("/requests/0/account"), "ada@example.com");
     let full = lab.ask("GET", "/__simulator/ledger?full=1", &[], "").await;
     assert_eq!(full.at("/token_posts/1/refresh_token"), "rt-1");

@@ -13,19 +13,14 @@ async fn lab(token: TokenPolicy) -> Lab {
 
 /// The status of a model request with this access token.
 async fn use_access(lab: &Lab, access: &str) -> u16 {
-    lab.post("/v1/messages", access, &json!({ "model": "m", "messages": [] }))
-        .await
-        .status
+    lab.post("/v1/messages", access, &json!({ "model": "m", "messages": [] })).await.status
 }
 
 #[tokio::test]
 async fn a_strict_refresh_token_seen_twice_kills_its_family() {
     let lab = lab(TokenPolicy::default()).await;
     let first = lab.refresh("rt-1").await;
-    assert_eq!(
-        (first.status, first.at("/token_type"), first.at("/expires_in")),
-        (200, "Bearer".into(), "3600".into())
-    );
+    assert_eq!((first.status, first.at("/token_type"), first.at("/expires_in")), (200, "Bearer".into(), "3600".into()));
     let access = first.at("/access_token");
     assert_eq!(use_access(&lab, &access).await, 200);
     assert_eq!(use_access(&lab, "at-1").await, 200);
@@ -39,20 +34,13 @@ async fn a_strict_refresh_token_seen_twice_kills_its_family() {
     let ledger = lab.simulator.ledger();
     assert_eq!((ledger.refreshes(), ledger.reuses(), ledger.stale_credentials()), (3, 1, 2));
     let outcomes: Vec<_> = ledger.token_posts().into_iter().map(|post| post.outcome).collect();
-    let rotated = TokenOutcome::Rotated {
-        access,
-        refresh: first.at("/refresh_token"),
-    };
+    let rotated = TokenOutcome::Rotated { access, refresh: first.at("/refresh_token") };
     assert_eq!(outcomes, [rotated, TokenOutcome::Reused, TokenOutcome::Dead]);
 }
 
 #[tokio::test]
 async fn the_reuse_error_can_be_the_one_of_openai() {
-    let lab = lab(TokenPolicy {
-        reuse_error: ReuseError::RefreshTokenReused,
-        ..TokenPolicy::default()
-    })
-    .await;
+    let lab = lab(TokenPolicy { reuse_error: ReuseError::RefreshTokenReused, ..TokenPolicy::default() }).await;
     let seen = [lab.refresh("rt-1").await, lab.refresh("rt-1").await, lab.refresh("rt-1").await];
     let seen = seen.map(|answer| (answer.status, answer.at("/error/code")));
     let (reused, dead) = ("refresh_token_reused".to_owned(), "refresh_token_invalidated".to_owned());
@@ -61,11 +49,7 @@ async fn the_reuse_error_can_be_the_one_of_openai() {
 
 #[tokio::test]
 async fn a_replay_inside_the_grace_window_gets_the_same_pair_and_one_after_it_is_reuse() {
-    let lab = lab(TokenPolicy {
-        rotation: Rotation::Grace { grace_s: 30 },
-        ..TokenPolicy::default()
-    })
-    .await;
+    let lab = lab(TokenPolicy { rotation: Rotation::Grace { grace_s: 30 }, ..TokenPolicy::default() }).await;
     let first = lab.refresh("rt-1").await;
     lab.advance_s(30);
     let replay = lab.refresh("rt-1").await;
@@ -80,38 +64,23 @@ async fn a_replay_inside_the_grace_window_gets_the_same_pair_and_one_after_it_is
 
 #[tokio::test]
 async fn a_refresh_token_that_does_not_rotate_stays_the_same() {
-    let lab = lab(TokenPolicy {
-        rotation: Rotation::None,
-        ..TokenPolicy::default()
-    })
-    .await;
+    let lab = lab(TokenPolicy { rotation: Rotation::None, ..TokenPolicy::default() }).await;
     let (first, second) = (lab.refresh("rt-1").await, lab.refresh("rt-1").await);
-    assert_eq!(
-        (first.at("/refresh_token"), second.at("/refresh_token")),
-        ("rt-1".into(), "rt-1".into())
-    );
+    assert_eq!((first.at("/refresh_token"), second.at("/refresh_token")), ("rt-1".into(), "rt-1".into()));
     assert_ne!(first.at("/access_token"), second.at("/access_token"));
     assert_eq!(lab.simulator.ledger().reuses(), 0);
 }
 
 #[tokio::test]
 async fn an_omitted_refresh_token_goes_on_working() {
-    let lab = lab(TokenPolicy {
-        omit_refresh_token: true,
-        ..TokenPolicy::default()
-    })
-    .await;
+    let lab = lab(TokenPolicy { omit_refresh_token: true, ..TokenPolicy::default() }).await;
     assert_eq!(lab.refresh("rt-1").await.at("/refresh_token"), "(absent)");
     assert_eq!(lab.refresh("rt-1").await.status, 200);
 }
 
 #[tokio::test]
 async fn a_refresh_revokes_the_old_access_token_where_the_policy_says_so() {
-    let lab = lab(TokenPolicy {
-        revoke_old_access: true,
-        ..TokenPolicy::default()
-    })
-    .await;
+    let lab = lab(TokenPolicy { revoke_old_access: true, ..TokenPolicy::default() }).await;
     lab.refresh("rt-1").await;
     assert_eq!(use_access(&lab, "at-1").await, 401);
     let verdict = lab.simulator.ledger().requests().remove(0).verdict;
@@ -120,11 +89,7 @@ async fn a_refresh_revokes_the_old_access_token_where_the_policy_says_so() {
 
 #[tokio::test]
 async fn an_access_token_is_refused_after_its_life_and_a_minted_one_after_the_policys() {
-    let lab = lab(TokenPolicy {
-        lifetime_s: 60,
-        ..TokenPolicy::default()
-    })
-    .await;
+    let lab = lab(TokenPolicy { lifetime_s: 60, ..TokenPolicy::default() }).await;
     let minted = lab.simulator.control().grant_issue("bob");
     lab.advance_s(59);
     assert_eq!((use_access(&lab, &minted.access).await, use_access(&lab, "at-1").await), (200, 200));
@@ -161,12 +126,7 @@ async fn a_form_is_read_like_json_and_the_ledger_keeps_how_it_was_sent() {
 #[tokio::test]
 async fn what_is_no_refresh_request_is_malformed_and_an_unknown_token_is_unknown() {
     let lab = lab(TokenPolicy::default()).await;
-    let bodies = [
-        "",
-        "{",
-        "grant_type=password&refresh_token=rt-1",
-        r#"{"grant_type":"refresh_token"}"#,
-    ];
+    let bodies = ["", "{", "grant_type=password&refresh_token=rt-1", r#"{"grant_type":"refresh_token"}"#];
     for body in bodies {
         assert_eq!(lab.ask("POST", "/oauth/token", &[], body).await.at("/error"), "invalid_request");
     }
@@ -178,16 +138,9 @@ async fn what_is_no_refresh_request_is_malformed_and_an_unknown_token_is_unknown
 
 #[tokio::test]
 async fn every_answer_carries_the_skewed_date() {
-    let lab = lab(TokenPolicy {
-        date_skew_s: -3600,
-        ..TokenPolicy::default()
-    })
-    .await;
+    let lab = lab(TokenPolicy { date_skew_s: -3600, ..TokenPolicy::default() }).await;
     assert_eq!(lab.refresh("rt-1").await.header("date"), "Fri, 15 Jan 2027 07:00:00 GMT");
-    assert_eq!(
-        lab.post("/v1/messages", "at-1", &json!({})).await.header("date"),
-        "Fri, 15 Jan 2027 07:00:00 GMT"
-    );
+    assert_eq!(lab.post("/v1/messages", "at-1", &json!({})).await.header("date"), "Fri, 15 Jan 2027 07:00:00 GMT");
 }
 
 #[tokio::test]
@@ -197,14 +150,7 @@ async fn a_fault_that_does_not_commit_leaves_the_refresh_token_good() {
         (TokenFault::ServerError(503), 503, r#""error":"server_error""#),
         (TokenFault::Html(502), 502, "<h1>Just a moment"),
         (TokenFault::InvalidGrant, 400, r#""error":"invalid_grant""#),
-        (
-            TokenFault::OAuthError {
-                status: 403,
-                error: "denied".into(),
-            },
-            403,
-            r#""error":"denied""#,
-        ),
+        (TokenFault::OAuthError { status: 403, error: "denied".into() }, 403, r#""error":"denied""#),
         (TokenFault::OkWithError, 200, r#""error":"temporarily_unavailable""#),
     ];
     for (fault, status, part) in table {
@@ -228,10 +174,7 @@ async fn a_fault_that_commits_has_used_the_refresh_token_up() {
         TokenFault::Garbage,
         TokenFault::Truncated,
         TokenFault::Huge { bytes: 300_000 },
-        TokenFault::Slow {
-            chunk_bytes: 40,
-            chunk_ms: 1,
-        },
+        TokenFault::Slow { chunk_bytes: 40, chunk_ms: 1 },
         TokenFault::CloseAfterCommit,
         TokenFault::HoldMs(1),
         TokenFault::WrongTypes,
@@ -263,11 +206,7 @@ async fn a_fault_that_commits_has_used_the_refresh_token_up() {
         let post = lab.simulator.ledger().token_posts().remove(0);
         assert!(matches!(post.outcome, TokenOutcome::Rotated { .. }), "{post:?}");
         let is_cut = matches!(fault, TokenFault::Truncated | TokenFault::CloseAfterCommit);
-        assert_eq!(
-            post.end,
-            if is_cut { ExchangeEnd::Cut } else { ExchangeEnd::Completed },
-            "{fault:?}"
-        );
+        assert_eq!(post.end, if is_cut { ExchangeEnd::Cut } else { ExchangeEnd::Completed }, "{fault:?}");
         assert_eq!(post.fault, Some(fault));
         assert_eq!(lab.refresh("rt-1").await.status, 400);
         assert_eq!(lab.simulator.ledger().reuses(), 1);
@@ -303,9 +242,7 @@ async fn a_hang_after_the_commit_ends_when_the_client_leaves() {
             ledger.token_posts().iter().any(|post| matches!(post.outcome, TokenOutcome::Rotated { .. }))
         }) => {}
     }
-    ledger
-        .wait_for(|ledger| ledger.token_posts()[0].end == ExchangeEnd::AbortedByClient)
-        .await;
+    ledger.wait_for(|ledger| ledger.token_posts()[0].end == ExchangeEnd::AbortedByClient).await;
 }
 
 #[tokio::test]
@@ -325,10 +262,7 @@ async fn a_held_answer_comes_with_the_release_and_not_before() {
 #[tokio::test]
 async fn two_simulators_with_different_seeds_mint_different_tokens() {
     let (one, two) = (lab(TokenPolicy::default()).await, {
-        let config = claviger_simulator::SimulatorConfig {
-            seed: 2,
-            ..Default::default()
-        };
+        let config = claviger_simulator::SimulatorConfig { seed: 2, ..Default::default() };
         claviger_simulator::Simulator::start(config).await.unwrap()
     });
     let (a, b) = (one.simulator.control().grant_issue("x"), two.control().grant_issue("x"));
