@@ -1,0 +1,184 @@
+//! How a draft is placed among what is there: decided here once, carried out by each store.
+
+use crate::{AccountRow, GrantSecret, PlacedOutcome};
+use claviger_domain::credential::{Source, Standing};
+use claviger_domain::id::{AccountId, GrantId};
+use claviger_domain::identity::Identity;
+use claviger_domain::secret::SecretText;
+use claviger_domain::time::Timestamp;
+
+/// What is known that bears on placing a draft.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PlaceFacts {
+    /// The account that the draft is about.
+    pub(crate) account: Option<KnownAccount>,
+    /// The grant of the draft's provider with the draft's fingerprint.
+    pub(crate) grant: Option<KnownGrant>,
+}
+
+/// The account that a draft is about.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KnownAccount {
+    pub(crate) id: AccountId,
+    pub(crate) grant: GrantId,
+    /// Whether other accounts refer to its grant.
+    pub(crate) shares_grant: bool,
+}
+
+/// A grant with the draft's fingerprint.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KnownGrant {
+    pub(crate) id: GrantId,
+    pub(crate) secret: SecretMatch,
+    pub(crate) intent_open: bool,
+}
+
+/// How the secret of a grant compares with a draft of the same fingerprint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SecretMatch {
+    /// They are the same in all parts.
+    Same,
+    /// The refresh token is the same, the access token is another.
+    OtherAccess,
+    /// The stored one cannot be opened.
+    Unreadable,
+}
+
+/// What becomes of the grant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GrantPlan {
+    /// A new row.
+    Insert,
+    /// The draft's secret takes the place of the row's under the next revision; it serves again, its intent is closed.
+    Replace(GrantId),
+    /// The secret stays under its revision; origins and custody become the draft's.
+    Rebind(GrantId),
+}
+
+impl GrantPlan {
+    pub(crate) fn moves_secret(self) -> bool {
+        !matches!(self, Self::Rebind(_))
+    }
+}
+
+/// Decides what becomes of the grant.
+///
+/// While an intent is open, the same refresh token never replaces itself: that would forget that it may have been sent.
+pub(crate) fn plan(facts: &PlaceFacts) -> GrantPlan {
+    match (facts.grant, facts.account) {
+        (Some(grant), _) if grant.secret == SecretMatch::Same || grant.intent_open => GrantPlan::Rebind(grant.id),
+        (Some(grant), _) => GrantPlan::Replace(grant.id),
+        (None, Some(account)) if !account.shares_grant => GrantPlan::Replace(account.grant),
+        (None, _) => GrantPlan::Insert,
+    }
+}
+
+/// The part of a secret by which its grant is known: the refresh token, else the access token, or the key.
+pub(crate) fn identifying(secret: &GrantSecret) -> &str {
+    match secret {
+        GrantSecret::OAuth { access, refresh } => refresh.as_ref().unwrap_or(access).expose(),
+        GrantSecret::ApiKey { key } => key.expose(),
+    }
+}
+
+/// Compares two secrets of one fingerprint.
+pub(crate) fn compare(stored: &GrantSecret, draft: &GrantSecret) -> SecretMatch {
+    let same = match (stored, draft) {
+        (GrantSecret::OAuth { access, refresh }, GrantSecret::OAuth { access: new_access, refresh: new_refresh }) => {
+            let same_refresh = refresh.as_ref().map(SecretText::expose) == new_refresh.as_ref().map(SecretText::expose);
+            access.expose() == new_access.expose() && same_refresh
+        }
+        (GrantSecret::ApiKey { key }, GrantSecret::ApiKey { key: new_key }) => key.expose() == new_key.expose(),
+        _ => false,
+    };
+    if same { SecretMatch::Same } else { SecretMatch::OtherAccess }
+}
+
+/// The facts of a draft that concern the account alone.
+#[derive(Debug, Clone)]
+pub(crate) struct AccountFacts {
+    pub(crate) identity: Identity,
+    pub(crate) source: Source,
+    pub(crate) label: Option<String>,
+    pub(crate) standing: Standing,
+}
+
+/// The account's row after placing a draft; `None` where nothing of it changes.
+///
+/// A person's standing survives the same secret and falls with a new one.
+pub(crate) fn account_after(row: &AccountRow, facts: AccountFacts, grant: GrantId, plan: GrantPlan, now: Timestamp) -> Option<AccountRow> {
+    let AccountFacts { identity, source, label, standing } = facts;
+    let after = AccountRow {
+        grant,
+        identity: learn(&row.identity, identity),
+        source,
+        label: label.or_else(|| row.label.clone()),
+        standing: if plan.moves_secret() { standing } else { row.standing.clone() },
+        ..row.clone()
+    };
+    (after != *row).then(|| AccountRow { revision: row.revision.next(), updated_at: now, ..after })
+}
+
+/// What is known of an identity after a new login: the new facts, and the old ones that it does not name, unless they
+/// would make another account of it.
+fn learn(old: &Identity, new: Identity) -> Identity {
+    let merged = Identity {
+        account_id: new.account_id.clone().or_else(|| old.account_id.clone()),
+        email: new.email.clone().or_else(|| old.email.clone()),
+        org_id: new.org_id.clone().or_else(|| old.org_id.clone()),
+        org_name: new.org_name.clone().or_else(|| old.org_name.clone()),
+        project_id: new.project_id.clone().or_else(|| old.project_id.clone()),
+    };
+    match new.key() {
+        Some(key) if merged.key().as_ref() != Some(&key) => new,
+        _ => merged,
+    }
+}
+
+/// How placing on an account that was there ended.
+pub(crate) fn outcome(changed: bool) -> PlacedOutcome {
+    if changed { PlacedOutcome::Updated } else { PlacedOutcome::Unchanged }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALONE: KnownAccount = KnownAccount { id: AccountId(1), grant: GrantId(1), shares_grant: false };
+    const SAME: KnownGrant = KnownGrant { id: GrantId(2), secret: SecretMatch::Same, intent_open: false };
+
+    #[test]
+    fn the_grant_is_replaced_in_place_only_where_no_other_account_loses_by_it() {
+        let table = [
+            (None, None, GrantPlan::Insert),
+            (Some(ALONE), None, GrantPlan::Replace(GrantId(1))),
+            (Some(KnownAccount { shares_grant: true, ..ALONE }), None, GrantPlan::Insert),
+            (None, Some(SAME), GrantPlan::Rebind(GrantId(2))),
+            (Some(ALONE), Some(SAME), GrantPlan::Rebind(GrantId(2))),
+            (Some(ALONE), Some(KnownGrant { secret: SecretMatch::OtherAccess, ..SAME }), GrantPlan::Replace(GrantId(2))),
+            (None, Some(KnownGrant { secret: SecretMatch::Unreadable, ..SAME }), GrantPlan::Replace(GrantId(2))),
+        ];
+        for (account, grant, expected) in table {
+            assert_eq!(plan(&PlaceFacts { account, grant }), expected, "{account:?} {grant:?}");
+        }
+    }
+
+    #[test]
+    fn the_same_refresh_token_never_closes_an_open_intent() {
+        for secret in [SecretMatch::Same, SecretMatch::OtherAccess, SecretMatch::Unreadable] {
+            let grant = Some(KnownGrant { secret, intent_open: true, ..SAME });
+            assert_eq!(plan(&PlaceFacts { account: Some(ALONE), grant }), GrantPlan::Rebind(GrantId(2)));
+        }
+    }
+
+    #[test]
+    fn a_login_that_says_less_forgets_nothing() {
+        let some = |text: &str| Some(text.to_owned());
+        let old = Identity { email: some("a@x.example"), org_name: some("X"), ..Identity::default() };
+        let new = Identity { email: some("a@x.example"), ..Identity::default() };
+        assert_eq!(learn(&old, new).org_name, some("X"));
+        let other = Identity { email: some("a@x.example"), org_id: some("o2"), ..Identity::default() };
+        let old = Identity { email: some("a@x.example"), account_id: some("w1"), ..Identity::default() };
+        assert_eq!(learn(&old, other.clone()).key(), other.key());
+    }
+}

@@ -1,0 +1,303 @@
+//! The rows of the vault, as the store hands them out and takes them.
+
+use crate::{Fingerprint, RowFault};
+use claviger_domain::block::Block;
+use claviger_domain::credential::{CredentialKind, Custody, GrantState, Source, Standing};
+use claviger_domain::id::{AccountId, AttemptId, GrantId, GrantRevision, InstanceId, ProviderId, RowRevision};
+use claviger_domain::identity::Identity;
+use claviger_domain::origin::StoredOrigins;
+use claviger_domain::secret::SecretText;
+use claviger_domain::time::Timestamp;
+use claviger_domain::virtual_key::{Accessor, KeyKind};
+
+/// How a write ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Write<T> {
+    /// It is on disk.
+    Done(T),
+    /// The row had moved on, or was gone: nothing was written.
+    Stale,
+}
+
+/// Everything that a view is built from.
+#[derive(Debug, Default)]
+pub struct LoadedVault {
+    /// The number that [`crate::Store::version`] would give.
+    pub version: u64,
+    /// All accounts that can be read and whose grant is one of their provider.
+    pub accounts: Vec<AccountRow>,
+    /// All grants that could be opened. Where an account's grant is not here, `faults` says why, by table and row.
+    pub grants: Vec<GrantRow>,
+    /// Blocks whose end lies ahead or behind; the reader compares with its clock.
+    pub blocks: Vec<(AccountId, Block)>,
+    /// All virtual keys.
+    pub keys: Vec<KeyRow>,
+    /// Rows that could not be read, each by name.
+    pub faults: Vec<RowFault>,
+}
+
+/// An account: one identity at one provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountRow {
+    /// Its id.
+    pub id: AccountId,
+    /// Its provider.
+    pub provider: ProviderId,
+    /// Its grant.
+    pub grant: GrantId,
+    /// The revision of this row.
+    pub revision: RowRevision,
+    /// Who it is at the provider.
+    pub identity: Identity,
+    /// How it came here.
+    pub source: Source,
+    /// A name given by a person.
+    pub label: Option<String>,
+    /// Higher is drained first. Default 0.
+    pub priority: i32,
+    /// Whether it may be picked.
+    pub standing: Standing,
+    /// Since when it is here.
+    pub created_at: Timestamp,
+    /// When this row last changed.
+    pub updated_at: Timestamp,
+}
+
+/// The secret of a grant.
+#[derive(Debug)]
+pub enum GrantSecret {
+    /// A login.
+    OAuth {
+        /// The access token.
+        access: SecretText,
+        /// The refresh token; absent for a followed login whose tool shows none.
+        refresh: Option<SecretText>,
+    },
+    /// A key.
+    ApiKey {
+        /// The key.
+        key: SecretText,
+    },
+}
+
+impl GrantSecret {
+    /// The kind of credential.
+    pub fn kind(&self) -> CredentialKind {
+        match self {
+            Self::OAuth { .. } => CredentialKind::OAuth,
+            Self::ApiKey { .. } => CredentialKind::ApiKey,
+        }
+    }
+}
+
+/// A grant with its secret opened.
+#[derive(Debug)]
+pub struct GrantRow {
+    /// Its id.
+    pub id: GrantId,
+    /// Its provider.
+    pub provider: ProviderId,
+    /// Moves with the secret only.
+    pub revision: GrantRevision,
+    /// The secret.
+    pub secret: GrantSecret,
+    /// Keyed hash of the refresh token, or of the key, or of the access token of a login without refresh token.
+    pub fingerprint: Fingerprint,
+    /// When the access token ends; `None` for one that does not say, and for keys.
+    pub expires_at: Option<Timestamp>,
+    /// When the access token was asked for, from which its life is counted.
+    pub issued_at: Timestamp,
+    /// The origins that the secret is bound to.
+    pub origins: StoredOrigins,
+    /// Who refreshes it.
+    pub custody: Custody,
+    /// Whether it can serve.
+    pub state: GrantState,
+    /// The refresh that was begun and not ended.
+    pub intent: Option<IntentRow>,
+}
+
+/// A refresh that was begun: the journal's row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IntentRow {
+    /// The revision whose refresh token was to be sent.
+    pub from: GrantRevision,
+    /// Keyed hash of that refresh token.
+    pub fingerprint: Fingerprint,
+    /// Every POST that may have been sent for it, first one first. [`crate::Store::intent_open`] takes exactly one and adds it.
+    pub attempts: Vec<AttemptId>,
+    /// The process that journalled last.
+    pub instance: InstanceId,
+    /// When the first attempt was journalled.
+    pub opened_at: Timestamp,
+}
+
+/// A grant to be stored.
+#[derive(Debug)]
+pub struct GrantDraft {
+    /// The secret.
+    pub secret: GrantSecret,
+    /// When the access token ends.
+    pub expires_at: Option<Timestamp>,
+    /// When it was asked for, as far as known.
+    pub issued_at: Timestamp,
+    /// The origins to bind it to.
+    pub origins: StoredOrigins,
+    /// Who refreshes it.
+    pub custody: Custody,
+}
+
+/// An account to be stored.
+#[derive(Debug)]
+pub struct AccountDraft {
+    /// Its provider.
+    pub provider: ProviderId,
+    /// Its grant.
+    pub grant: GrantDraft,
+    /// Who it is; normalised.
+    pub identity: Identity,
+    /// How it came here.
+    pub source: Source,
+    /// A name given by a person; `None` keeps the one that is there.
+    pub label: Option<String>,
+    /// Whether it may be picked.
+    pub standing: Standing,
+}
+
+/// Where an account was placed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placed {
+    /// The account.
+    pub account: AccountId,
+    /// Its grant.
+    pub grant: GrantId,
+    /// Whether it is new, or replaced the secret of one that was there.
+    pub outcome: PlacedOutcome,
+}
+
+/// What became of a placed account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlacedOutcome {
+    /// It is new.
+    Created,
+    /// It was there; its secret or facts were replaced.
+    Updated,
+    /// It was there with this very secret; nothing of the secret changed.
+    Unchanged,
+}
+
+/// What a person may set on an account. `None` leaves a field alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AccountPatch {
+    /// A name; empty takes it away.
+    pub label: Option<String>,
+    /// Higher is drained first.
+    pub priority: Option<i32>,
+    /// Whether it may be picked.
+    pub standing: Option<Standing>,
+}
+
+impl AccountPatch {
+    /// The row after this change.
+    pub(crate) fn apply(self, row: AccountRow, now: Timestamp) -> AccountRow {
+        let Self { label, priority, standing } = self;
+        AccountRow {
+            revision: row.revision.next(),
+            label: label.map_or(row.label, |label| Some(label).filter(|label| !label.is_empty())),
+            priority: priority.unwrap_or(row.priority),
+            standing: standing.unwrap_or(row.standing),
+            updated_at: now,
+            ..row
+        }
+    }
+}
+
+/// A refreshed secret to be stored.
+#[derive(Debug)]
+pub struct GrantCommit {
+    /// The grant.
+    pub grant: GrantId,
+    /// The revision that it replaces.
+    pub from: GrantRevision,
+    /// The new secret.
+    pub secret: GrantSecret,
+    /// When the access token ends.
+    pub expires_at: Option<Timestamp>,
+    /// When it was asked for.
+    pub issued_at: Timestamp,
+    /// The attempt that brought it; `None` where a followed file did, whose secret is taken as it is.
+    pub attempt: Option<AttemptId>,
+}
+
+/// A virtual key to be stored: its keyed hash, never its text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyDraft {
+    /// Its public part.
+    pub accessor: Accessor,
+    /// What it is for.
+    pub kind: KeyKind,
+    /// Keyed hash of the whole text.
+    pub digest: [u8; 32],
+    /// A name given by a person.
+    pub label: Option<String>,
+    /// Providers that it may use; empty for all.
+    pub providers: Vec<ProviderId>,
+    /// Accounts that it may use; empty for all.
+    pub accounts: Vec<AccountId>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it ends by itself.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A virtual key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyRow {
+    /// As it was stored.
+    pub key: KeyDraft,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// A session's account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StickyRow {
+    /// The provider.
+    pub provider: ProviderId,
+    /// The session.
+    pub session: u64,
+    /// The account.
+    pub account: AccountId,
+    /// When it was last used.
+    pub used_at: Timestamp,
+}
+
+/// One line of the audit trail. Never holds a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditEntry {
+    /// When.
+    pub at: Timestamp,
+    /// What was done, for instance `token.export`.
+    pub action: String,
+    /// To what, for instance `account 3`.
+    pub subject: String,
+    /// By whom, for instance `uid 1000`.
+    pub actor: String,
+}
+
+/// A raw answer of a token endpoint, as it is spilled before anybody reads it.
+#[derive(Debug)]
+pub struct SpillRecord {
+    /// The status.
+    pub status: u16,
+    /// The `Date` header, as sent.
+    pub date: Option<String>,
+    /// The `Retry-After` header, as sent.
+    pub retry_after: Option<String>,
+    /// The `Content-Type` header, as sent.
+    pub content_type: Option<String>,
+    /// When the request was sent.
+    pub sent_at: Timestamp,
+    /// The body, raw. Zeroized on drop.
+    pub body: zeroize::Zeroizing<Vec<u8>>,
+}

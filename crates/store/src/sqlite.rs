@@ -1,0 +1,250 @@
+//! The vault in a SQLite file: one connection, on one thread, for all reads and writes of a process.
+
+mod account;
+mod block;
+mod cells;
+mod fault;
+mod grant;
+mod header;
+mod journal;
+mod key;
+mod open;
+mod schema;
+mod trail;
+mod writer;
+
+pub use block::BLOCKS_PER_ACCOUNT_MAX;
+pub use journal::APPLIED_REMEMBERED;
+pub use key::RUN_KEY_REMEMBERED;
+pub use open::seal_kind;
+pub use schema::BACKUPS_MAX;
+pub use trail::{AUDIT_ROWS_MAX, STICKY_ROWS_MAX};
+pub use writer::STORE_JOBS_MAX;
+
+use crate::home::VaultHome;
+use crate::locks;
+use crate::root_key::{KdfCost, RootKey};
+use crate::seal::Keyring;
+use crate::spill::{Spill, SpillPlace};
+use crate::{
+    AccountDraft, AccountPatch, Answer, AuditEntry, Fingerprint, GrantCommit, GrantLock, GrantRow, IntentRow, KeyDraft, KeyHashKey,
+    LoadedVault, Placed, SpillRecord, StickyRow, Store, StoreError, Write,
+};
+use claviger_domain::block::{Block, BlockScope};
+use claviger_domain::id::{AccountId, AttemptId, GrantId, GrantRevision, RowRevision};
+use claviger_domain::time::Timestamp;
+use claviger_domain::virtual_key::Accessor;
+use claviger_runtime::Clock;
+use fault::Fault;
+use rusqlite::Connection;
+use std::path::Path;
+use std::sync::Arc;
+use writer::Writer;
+
+/// A vault in a folder of this machine.
+///
+/// Layout: `vault.db` (with `-wal` and `-shm`), `spill/`, `locks/`, `backups/`; folders 0700, files 0600. Several processes
+/// may open one vault. Dropping the store ends it as [`Store::close`] does, without waiting.
+pub struct SqliteStore {
+    home: VaultHome,
+    keyring: Arc<Keyring>,
+    spill: Spill,
+    writer: Writer,
+}
+
+impl std::fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqliteStore").field("home", &self.home.folder()).finish_non_exhaustive()
+    }
+}
+
+impl SqliteStore {
+    /// Creates a vault and opens it. The folder is made where it is missing.
+    ///
+    /// Blocks: files are synced, and a passphrase is stretched, which takes a good part of a second. Call it before the
+    /// runtime serves, or from a blocking thread.
+    ///
+    /// Errors: [`StoreError::Exists`] where a vault is, [`StoreError::Unsafe`] for a folder or key file that others can reach.
+    pub fn create(home: &Path, root: &RootKey, clock: &dyn Clock) -> Result<Self, StoreError> {
+        Self::create_with(home, root, clock, KdfCost::default())
+    }
+
+    /// Creates a vault whose passphrase is stretched at another cost than the default.
+    pub fn create_with(home: &Path, root: &RootKey, clock: &dyn Clock, cost: KdfCost) -> Result<Self, StoreError> {
+        let checked = VaultHome::prepare(home)?;
+        open::create(&checked, root, (cost, clock.now()))?;
+        Self::open(home, root, clock)
+    }
+
+    /// Opens a vault, and brings an older one to the newest schema after a backup. Blocks as [`SqliteStore::create`] does.
+    ///
+    /// Errors: [`StoreError::Absent`], [`StoreError::Sealed`] for the other kind of key, [`StoreError::WrongKey`],
+    /// [`StoreError::NewerSchema`], [`StoreError::Unsafe`], [`StoreError::Row`] for a damaged header.
+    pub fn open(home: &Path, root: &RootKey, clock: &dyn Clock) -> Result<Self, StoreError> {
+        let home = VaultHome::find(home)?;
+        let vault = open::open(&home, root, clock.now())?;
+        let keyring = Arc::clone(&vault.keyring);
+        let spill = Spill::new(home.spill(), Arc::clone(&keyring));
+        let writer = Writer::start(vault, &home)?;
+        Ok(Self { home, keyring, spill, writer })
+    }
+
+    /// What SQLite finds wrong with the file, one line each; empty for a sound one. Reads the whole file.
+    pub fn integrity_check(&self) -> Answer<'_, Vec<String>> {
+        self.writer.read("checking the file", |connection, _| {
+            let mut statement = connection.prepare("PRAGMA integrity_check")?;
+            let lines: Vec<String> = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+            Ok(lines.into_iter().filter(|line| line != "ok").collect())
+        })
+    }
+
+    /// Runs file work beside the async threads, and beside the writer, so that an answer is never kept waiting by it.
+    fn blocking<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce(&Spill) -> Result<T, StoreError> + Send + 'static,
+    ) -> Answer<'_, T> {
+        let spill = self.spill.clone();
+        Box::pin(async move {
+            let done = tokio::task::spawn_blocking(move || work(&spill)).await;
+            done.unwrap_or_else(|lost| Err(StoreError::Io { doing, path: self.home.spill(), source: std::io::Error::other(lost) }))
+        })
+    }
+}
+
+fn version(connection: &Connection) -> Result<u64, Fault> {
+    let count: i64 = connection.prepare_cached("SELECT count FROM changes WHERE id = 1")?.query_row([], |row| row.get(0))?;
+    Ok(count.cast_unsigned())
+}
+
+fn load(connection: &Connection, keyring: &Keyring) -> Result<LoadedVault, Fault> {
+    let mut vault = LoadedVault { version: version(connection)?, ..LoadedVault::default() };
+    let LoadedVault { version: _, accounts, grants, blocks, keys, faults } = &mut vault;
+    grant::load_all(connection, keyring, (grants, faults))?;
+    account::load_all(connection, (accounts, faults))?;
+    block::load_all(connection, (blocks, faults))?;
+    key::load_all(connection, (keys, faults))?;
+    Ok(vault)
+}
+
+impl Store for SqliteStore {
+    fn load(&self) -> Answer<'_, LoadedVault> {
+        self.writer.read("loading the vault", load)
+    }
+
+    fn version(&self) -> Answer<'_, u64> {
+        self.writer.read("asking for changes", |connection, _| version(connection))
+    }
+
+    fn account_place(&self, draft: AccountDraft, now: Timestamp) -> Answer<'_, Placed> {
+        self.writer.write("storing an account", move |transaction, keyring| account::place(transaction, keyring, draft, now))
+    }
+
+    fn account_patch(
+        &self,
+        account: AccountId,
+        replaces: RowRevision,
+        patch: AccountPatch,
+        now: Timestamp,
+    ) -> Answer<'_, Write<RowRevision>> {
+        self.writer.write("changing an account", move |transaction, _| account::patch(transaction, account, replaces, patch, now))
+    }
+
+    fn account_remove(&self, account: AccountId, replaces: RowRevision) -> Answer<'_, Write<()>> {
+        self.writer.write("removing an account", move |transaction, _| account::remove(transaction, account, replaces))
+    }
+
+    fn grant_load(&self, grant: GrantId) -> Answer<'_, Option<GrantRow>> {
+        self.writer.read("loading a grant", move |connection, keyring| grant::load(connection, keyring, grant))
+    }
+
+    fn intent_open(&self, grant: GrantId, from: GrantRevision, intent: IntentRow) -> Answer<'_, Write<()>> {
+        self.writer.write("journalling a refresh", move |transaction, _| journal::open(transaction, grant, from, &intent))
+    }
+
+    fn intent_withdraw(&self, grant: GrantId, from: GrantRevision, attempt: AttemptId) -> Answer<'_, Write<()>> {
+        self.writer.write("taking a refresh back", move |transaction, _| journal::withdraw(transaction, grant, from, attempt))
+    }
+
+    fn grant_commit(&self, commit: GrantCommit) -> Answer<'_, Write<GrantRevision>> {
+        self.writer.write("storing a refreshed secret", move |transaction, keyring| grant::commit(transaction, keyring, commit))
+    }
+
+    fn grant_bury(&self, grant: GrantId, from: GrantRevision, cause: String, now: Timestamp) -> Answer<'_, Write<()>> {
+        self.writer.write("marking a grant as dead", move |transaction, _| grant::bury(transaction, grant, from, &cause, now))
+    }
+
+    fn attempt_applied(&self, attempt: AttemptId) -> Answer<'_, bool> {
+        self.writer.read("looking for an attempt", move |connection, _| journal::is_applied(connection, attempt))
+    }
+
+    fn block_put(&self, account: AccountId, block: Block) -> Answer<'_, ()> {
+        self.writer.write("blocking an account", move |transaction, _| block::put(transaction, account, &block))
+    }
+
+    fn block_lift(&self, account: AccountId, scope: Option<BlockScope>) -> Answer<'_, ()> {
+        self.writer.write("lifting a block", move |transaction, _| block::lift(transaction, account, scope.as_ref()))
+    }
+
+    fn key_insert(&self, draft: KeyDraft) -> Answer<'_, ()> {
+        self.writer.write("storing a virtual key", move |transaction, _| key::insert(transaction, &draft))
+    }
+
+    fn key_revoke(&self, accessor: Accessor, now: Timestamp) -> Answer<'_, bool> {
+        self.writer.write("revoking a virtual key", move |transaction, _| key::revoke(transaction, accessor, now))
+    }
+
+    fn sticky_put(&self, rows: Vec<StickyRow>) -> Answer<'_, ()> {
+        self.writer.write("writing sessions", move |transaction, _| trail::sticky_put(transaction, &rows))
+    }
+
+    fn sticky_load(&self, since: Timestamp) -> Answer<'_, Vec<StickyRow>> {
+        self.writer.read("loading sessions", move |connection, _| trail::sticky_load(connection, since))
+    }
+
+    fn audit_append(&self, entry: AuditEntry) -> Answer<'_, ()> {
+        self.writer.write("writing the audit trail", move |transaction, _| trail::audit_append(transaction, &entry))
+    }
+
+    fn audit_list(&self, limit: u32) -> Answer<'_, Vec<AuditEntry>> {
+        self.writer.read("loading the audit trail", move |connection, _| trail::audit_list(connection, limit))
+    }
+
+    fn key_hash_key(&self) -> Answer<'_, KeyHashKey> {
+        self.writer.read("opening the key of virtual keys", |connection, keyring| {
+            header::hash_key(connection, keyring, header::VIRTUAL_KEY).map(KeyHashKey)
+        })
+    }
+
+    fn fingerprint(&self, secret: &str) -> Fingerprint {
+        self.keyring.fingerprint(secret)
+    }
+
+    fn grant_lock(&self, grant: GrantId) -> Result<Option<GrantLock>, StoreError> {
+        locks::grant_lock(&self.home.locks(), grant)
+    }
+
+    fn spill_create(&self, _grant: GrantId, _from: GrantRevision, attempt: AttemptId) -> Answer<'_, ()> {
+        self.blocking("creating a slot", move |spill| spill.create(attempt))
+    }
+
+    fn spill_write(&self, grant: GrantId, from: GrantRevision, attempt: AttemptId, record: SpillRecord) -> Answer<'_, ()> {
+        self.blocking("spilling an answer", move |spill| spill.write(&SpillPlace { grant, from, attempt }, &record))
+    }
+
+    fn spill_read(&self, grant: GrantId, from: GrantRevision, attempt: AttemptId) -> Answer<'_, Option<SpillRecord>> {
+        self.blocking("reading a slot", move |spill| spill.read(&SpillPlace { grant, from, attempt }))
+    }
+
+    fn spill_remove(&self, attempt: AttemptId) -> Answer<'_, ()> {
+        self.blocking("removing a slot", move |spill| spill.remove(attempt))
+    }
+
+    fn spill_list(&self) -> Answer<'_, Vec<AttemptId>> {
+        self.blocking("listing slots", Spill::list)
+    }
+
+    fn close(&self) -> Answer<'_, ()> {
+        self.writer.close()
+    }
+}

@@ -1,0 +1,120 @@
+//! The journal of refreshes: intents, their attempts, and the attempts whose answers were stored.
+
+use super::cells::Cells;
+use super::fault::Fault;
+use super::grant;
+use crate::{IntentRow, RowFault, Write};
+use claviger_domain::id::{AttemptId, GrantId, GrantRevision};
+use claviger_domain::time::Timestamp;
+use rusqlite::{Connection, Row, Transaction};
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// How long an applied attempt is remembered: far longer than any slot of it can wait for recovery.
+pub const APPLIED_REMEMBERED: Duration = Duration::from_hours(30 * 24);
+
+fn blob(attempt: AttemptId) -> [u8; 16] {
+    attempt.0.to_be_bytes()
+}
+
+/// The open intent of a grant.
+pub(super) fn intent(connection: &Connection, grant: GrantId) -> Result<Option<IntentRow>, Fault> {
+    let mut statement = connection.prepare_cached("SELECT * FROM intents WHERE grant_id = ?1")?;
+    let mut rows = statement.query([grant.0])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let mut attempts = connection.prepare_cached("SELECT grant_id, attempt FROM intent_attempts WHERE grant_id = ?1 ORDER BY id")?;
+    let attempts = attempts.query_and_then([grant.0], |row| read_attempt(row).map_err(Fault::from))?.collect::<Result<_, _>>()?;
+    Ok(Some(read(row, grant, attempts)?))
+}
+
+/// All open intents; one that cannot be read is a fault of its grant.
+pub(super) fn intents(connection: &Connection) -> Result<HashMap<GrantId, Result<IntentRow, RowFault>>, Fault> {
+    let mut attempts: HashMap<GrantId, Result<Vec<AttemptId>, RowFault>> = HashMap::new();
+    let mut statement = connection.prepare_cached("SELECT grant_id, attempt FROM intent_attempts ORDER BY id")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let of_grant = attempts.entry(GrantId(row.get("grant_id")?)).or_insert(Ok(Vec::new()));
+        match (of_grant.as_mut(), read_attempt(row)) {
+            (Ok(list), Ok(attempt)) => list.push(attempt),
+            (Ok(_), Err(fault)) => *of_grant = Err(fault),
+            (Err(_), _) => {}
+        }
+    }
+    let mut statement = connection.prepare_cached("SELECT * FROM intents")?;
+    let mut rows = statement.query([])?;
+    let mut intents = HashMap::new();
+    while let Some(row) = rows.next()? {
+        let grant = GrantId(row.get("grant_id")?);
+        let of_grant = attempts.remove(&grant).unwrap_or(Ok(Vec::new()));
+        intents.insert(grant, of_grant.and_then(|attempts| read(row, grant, attempts)));
+    }
+    Ok(intents)
+}
+
+fn read_attempt(row: &Row<'_>) -> Result<AttemptId, RowFault> {
+    let grant: i64 = row.get("grant_id").unwrap_or_default();
+    Cells::new(row, "intent_attempts", &grant).attempt("attempt")
+}
+
+fn read(row: &Row<'_>, grant: GrantId, attempts: Vec<AttemptId>) -> Result<IntentRow, RowFault> {
+    let cells = Cells::new(row, "intents", &grant);
+    Ok(IntentRow {
+        from: GrantRevision(cells.revision("from_revision")?),
+        fingerprint: cells.fingerprint("fingerprint")?,
+        attempts,
+        instance: cells.instance("instance")?,
+        opened_at: cells.time("opened_at")?,
+    })
+}
+
+/// Opens an intent, or adds its attempt to the one that is open for the same revision.
+pub(super) fn open(transaction: &Transaction<'_>, grant: GrantId, from: GrantRevision, intent: &IntentRow) -> Result<Write<()>, Fault> {
+    if grant::revision(transaction, grant)? != Some(from) {
+        return Ok(Write::Stale);
+    }
+    let IntentRow { from: _, fingerprint, attempts, instance, opened_at } = intent;
+    let upsert = "INSERT INTO intents (grant_id, from_revision, fingerprint, instance, opened_at) VALUES (?1, ?2, ?3, ?4, ?5) \
+                  ON CONFLICT (grant_id) DO UPDATE SET instance = excluded.instance";
+    let instance = instance.0.to_be_bytes();
+    transaction.prepare_cached(upsert)?.execute((grant.0, from.0.cast_signed(), fingerprint.0, instance, opened_at.0))?;
+    let mut insert =
+        transaction.prepare_cached("INSERT INTO intent_attempts (grant_id, attempt) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?;
+    for attempt in attempts {
+        insert.execute((grant.0, blob(*attempt)))?;
+    }
+    Ok(Write::Done(()))
+}
+
+/// Takes one attempt back; the intent closes with its last one.
+pub(super) fn withdraw(transaction: &Transaction<'_>, grant: GrantId, from: GrantRevision, attempt: AttemptId) -> Result<Write<()>, Fault> {
+    if grant::revision(transaction, grant)? != Some(from) {
+        return Ok(Write::Stale);
+    }
+    let delete = "DELETE FROM intent_attempts WHERE grant_id = ?1 AND attempt = ?2";
+    if transaction.prepare_cached(delete)?.execute((grant.0, blob(attempt)))? == 0 {
+        return Ok(Write::Stale);
+    }
+    let close = "DELETE FROM intents WHERE grant_id = ?1 AND NOT EXISTS (SELECT 1 FROM intent_attempts WHERE grant_id = ?1)";
+    transaction.prepare_cached(close)?.execute([grant.0])?;
+    grant::drop_unreferenced(transaction, grant)?;
+    Ok(Write::Done(()))
+}
+
+/// Closes the intent of a grant, if one is open.
+pub(super) fn close(transaction: &Transaction<'_>, grant: GrantId) -> Result<(), Fault> {
+    transaction.prepare_cached("DELETE FROM intents WHERE grant_id = ?1")?.execute([grant.0])?;
+    Ok(())
+}
+
+/// Remembers that the answer to an attempt is in the vault; forgets what is too old to matter.
+pub(super) fn applied(transaction: &Transaction<'_>, attempt: AttemptId, at: Timestamp) -> Result<(), Fault> {
+    let insert = "INSERT INTO attempts_applied (attempt, applied_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+    transaction.prepare_cached(insert)?.execute((blob(attempt), at.0))?;
+    transaction.prepare_cached("DELETE FROM attempts_applied WHERE applied_at < ?1")?.execute([at.minus(APPLIED_REMEMBERED).0])?;
+    Ok(())
+}
+
+/// Whether the answer to an attempt is in the vault.
+pub(super) fn is_applied(connection: &Connection, attempt: AttemptId) -> Result<bool, Fault> {
+    Ok(connection.prepare_cached("SELECT 1 FROM attempts_applied WHERE attempt = ?1")?.exists([blob(attempt)])?)
+}
