@@ -27,6 +27,8 @@ pub struct Candidate {
 /// Accounts of one provider, best first, with a table for sessions.
 #[derive(Debug, Clone, Default)]
 pub struct Order {
+    /// The rung that won; `None` while there is no account.
+    rung: Option<Rung>,
     /// All candidates of the winning rung, best tier first; within a tier by id.
     accounts: Vec<AccountId>,
     /// How many of them form the best tier.
@@ -43,9 +45,9 @@ pub const ACCOUNTS_PER_PROVIDER_MAX: usize = 65_535;
 pub fn order(candidates: &[Candidate]) -> Order {
     let rungs = Rung::ORDER.iter().map(|rung| {
         let on_rung: Vec<&Candidate> = candidates.iter().filter(|candidate| candidate.rung == *rung).collect();
-        if on_rung.is_empty() { Sourced::<_, Infallible>::Absent } else { Sourced::Found(on_rung) }
+        if on_rung.is_empty() { Sourced::<_, Infallible>::Absent } else { Sourced::Found((*rung, on_rung)) }
     });
-    let Sourced::Found(mut ranked) = resolve(rungs) else {
+    let Sourced::Found((rung, mut ranked)) = resolve(rungs) else {
         return Order::default();
     };
     ranked.sort_by_key(|candidate| (std::cmp::Reverse(candidate.priority), candidate.account));
@@ -53,7 +55,7 @@ pub fn order(candidates: &[Candidate]) -> Order {
     let best = ranked.iter().take_while(|candidate| Some(candidate.priority) == ranked.first().map(|first| first.priority)).count();
     let accounts: Vec<AccountId> = ranked.iter().map(|candidate| candidate.account).collect();
     let cells = if best < 2 { Vec::new() } else { cells(accounts.get(..best).unwrap_or_default()) };
-    Order { accounts, best, cells }
+    Order { rung: Some(rung), accounts, best, cells }
 }
 
 fn cells(best: &[AccountId]) -> Vec<u16> {
@@ -66,27 +68,33 @@ fn cells(best: &[AccountId]) -> Vec<u16> {
 }
 
 impl Order {
+    /// The rung of the cascade that won; accounts of other rungs do not take part.
+    pub fn rung(&self) -> Option<Rung> {
+        self.rung
+    }
+
     /// All accounts that may serve, best first.
     pub fn accounts(&self) -> &[AccountId] {
         &self.accounts
     }
 
-    /// Picks an account for a session, or by `seed` without one. `usable` says whether an account may serve now.
+    /// Picks an account for a session, or by `seed` without one. `usable` is asked with a position in [`Order::accounts`]
+    /// and says whether that account may serve now.
     ///
     /// The session's own account by rendezvous; where that one cannot serve, further cells in a sequence of its own
     /// (so that the sessions of a blocked account spread over all others), and at last the first usable account in order.
-    pub fn pick(&self, session: Option<SessionHash>, seed: u64, mut usable: impl FnMut(AccountId) -> bool) -> Option<AccountId> {
+    pub fn pick(&self, session: Option<SessionHash>, seed: u64, mut usable: impl FnMut(usize) -> bool) -> Option<AccountId> {
         if !self.cells.is_empty() {
             let start = session.map_or(seed, |session| session.0);
             for turn in 0..8 {
                 let cell = usize::try_from(mix(start, turn) >> 52).unwrap_or(0);
-                let position = self.cells.get(cell % CELLS).copied().unwrap_or(0);
-                if let Some(account) = self.accounts.get(usize::from(position)).copied().filter(|account| usable(*account)) {
-                    return Some(account);
+                let position = usize::from(self.cells.get(cell % CELLS).copied().unwrap_or(0));
+                if usable(position) {
+                    return self.accounts.get(position).copied();
                 }
             }
         }
-        self.accounts.iter().copied().find(|account| usable(*account))
+        (0..self.accounts.len()).find(|position| usable(*position)).and_then(|position| self.accounts.get(position).copied())
     }
 
     /// How many accounts share the best tier.
@@ -145,7 +153,7 @@ mod tests {
         let order = order(&many(5));
         let mut seen = std::collections::BTreeSet::new();
         for session in 0..2000 {
-            seen.insert(order.pick(Some(SessionHash(session)), 0, |account| account != AccountId(3)).unwrap());
+            seen.insert(order.pick(Some(SessionHash(session)), 0, |position| order.accounts()[position] != AccountId(3)).unwrap());
         }
         assert_eq!(seen.len(), 4);
         assert!(!seen.contains(&AccountId(3)));
@@ -157,7 +165,7 @@ mod tests {
         candidates[2].priority = 5;
         let order = order(&candidates);
         assert!(picks(&order, 50).iter().all(|account| *account == AccountId(3)));
-        assert_eq!(order.pick(None, 1, |account| account != AccountId(3)), Some(AccountId(1)));
+        assert_eq!(order.pick(None, 1, |position| order.accounts()[position] != AccountId(3)), Some(AccountId(1)));
     }
 
     #[test]
@@ -165,7 +173,7 @@ mod tests {
         let mut candidates = many(1);
         candidates.push(Candidate { account: AccountId(9), rung: Rung::LoginKey, priority: 9 });
         let order = order(&candidates);
-        assert_eq!(order.pick(None, 0, |account| account != AccountId(1)), None);
+        assert_eq!(order.pick(None, 0, |position| order.accounts()[position] != AccountId(1)), None);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! `cargo bench -p claviger-pool --bench lease` prints nanoseconds per call: the median of several rounds, and the
 //! ratio to one account. Nothing is asserted: machines are noisy.
 
+#![expect(clippy::print_stdout, reason = "a bench prints its figures")]
+
 use claviger_admin::{AccountAdd, Admin, CredentialAdd, Exposed, IdentityView, KeyCreate, SourceWord};
 use claviger_contract::{Answer, Ask, Broker, Report};
 use claviger_domain::attempt::Attempts;

@@ -3,6 +3,8 @@
 use arc_swap::ArcSwap;
 use claviger_contract::{Authorization, HeaderEdit, LiveCell, LiveGrant};
 use claviger_domain::block::{Block, BlockEnd, PROBE_INTERVAL, longest};
+use claviger_domain::cascade::Rung;
+use claviger_domain::credential::CredentialKind;
 use claviger_domain::id::GrantRevision;
 use claviger_domain::identity::Identity;
 use claviger_domain::origin::{Origin, Purpose, StoredOrigins};
@@ -20,6 +22,8 @@ use crate::grant::GrantLive;
 #[derive(Debug)]
 pub(crate) struct AccountLive {
     pub(crate) row: AccountRow,
+    pub(crate) kind: CredentialKind,
+    pub(crate) rung: Rung,
     pub(crate) profile: Arc<ProviderProfile>,
     pub(crate) grant: Arc<GrantLive>,
     pub(crate) cell: Arc<LiveCell>,

@@ -9,7 +9,6 @@ use crate::{Inner, Pool};
 use claviger_contract::{Admission, AdmissionSink, Answer, Ask, AttemptFacts, Broker, Denial, Lease, Refusal, Routes};
 use claviger_domain::block::BlockEnd;
 use claviger_domain::credential::{GrantState, Standing};
-use claviger_domain::id::AccountId;
 use claviger_domain::refresh::{Due, Want};
 use claviger_domain::session::SessionHash;
 use claviger_domain::time::Timestamp;
@@ -101,25 +100,26 @@ impl Inner {
         session: Option<u64>,
         moment: Moment,
     ) -> Option<(&'view Arc<AccountLive>, Fitness)> {
-        let order = &view.providers.get(ask.provider)?.order;
+        let provider = view.providers.get(ask.provider)?;
         let mut found = None;
-        let mut usable = |id: AccountId| {
-            let Some(account) = view.accounts.get(&id) else { return false };
-            match fitness(account, ask, moment) {
-                Fitness::Unfit(_) => false,
-                fit => {
-                    found = Some((account, fit));
-                    true
-                }
+        let mut usable = |account: &'view Arc<AccountLive>| match fitness(account, ask, moment) {
+            Fitness::Unfit(_) => false,
+            fit => {
+                found = Some((account, fit));
+                true
             }
         };
-        if let Some(account) = ask.account {
-            return (order.accounts().contains(&account) && usable(account)).then_some(found).flatten();
+        let in_order = |account: &&Arc<AccountLive>| Some(account.rung) == provider.order.rung() && account.profile.id == *ask.provider;
+        if let Some(wanted) = ask.account {
+            let account = view.accounts.get(&wanted).filter(in_order)?;
+            return usable(account).then_some(found).flatten();
         }
         let pinned = session.and_then(|session| self.sticky().get(session));
-        let warm = pinned.filter(|(account, used_at)| moment.now < used_at.plus(STICKY_IDLE_MAX) && order.accounts().contains(account));
-        if warm.is_none_or(|(account, _)| !usable(account)) {
-            order.pick(session.map(SessionHash), ask.seed, usable)?;
+        let warm = pinned.filter(|(_, used_at)| moment.now < used_at.plus(STICKY_IDLE_MAX));
+        let warm = warm.and_then(|(account, _)| view.accounts.get(&account)).filter(in_order);
+        if warm.is_none_or(|account| !usable(account)) {
+            let usable = |position: usize| provider.ranked.get(position).is_some_and(&mut usable);
+            provider.order.pick(session.map(SessionHash), ask.seed, usable)?;
         }
         found
     }
@@ -129,7 +129,7 @@ impl Inner {
             account: account.row.id,
             grant: account.row.grant,
             revision: account.cell.revision(),
-            kind: account.grant.facts().kind,
+            kind: account.kind,
             provider: Arc::clone(&account.profile),
             session: session.map(SessionHash),
         };

@@ -28,7 +28,7 @@ impl AttemptSink for PoolSink {
             Class::Accepted => inner.accepted(facts, now),
             Class::UsageLimit { scope, until } => inner.set_aside(facts, scope, ended_at(*until, now, QUOTA_GUESS), "a quota is used up"),
             Class::Policy { scope } => {
-                inner.set_aside(facts, scope, ended_at(None, now, POLICY_GUESS), "the provider refuses this account")
+                inner.set_aside(facts, scope, ended_at(None, now, POLICY_GUESS), "the provider refuses this account");
             }
             Class::RateLimited { until } => {
                 let end = ended_at(*until, now, RATE_LIMIT_GUESS);

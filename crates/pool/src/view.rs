@@ -36,6 +36,8 @@ pub(crate) struct View {
 #[derive(Debug)]
 pub(crate) struct ProviderView {
     pub(crate) order: Order,
+    /// The accounts at the positions of the order: a request looks nothing up by id.
+    pub(crate) ranked: Vec<Arc<AccountLive>>,
 }
 
 impl View {
@@ -152,21 +154,31 @@ fn account_live(old: &View, row: AccountRow, profile: Arc<ProviderProfile>, gran
     };
     let blocks = before.map_or_else(|| Arc::new(Blocks::default()), |before| Arc::clone(&before.blocks));
     let allowed = Arc::new(profile.origins.of(Purpose::Inference).clone());
-    AccountLive { row, profile, grant: live, cell, allowed, reach, blocks }
+    let kind = grant.secret.kind();
+    AccountLive { rung: rung(kind, row.source), kind, row, profile, grant: live, cell, allowed, reach, blocks }
 }
 
 fn orders(accounts: &HashMap<AccountId, Arc<AccountLive>>) -> HashMap<ProviderId, ProviderView> {
     let mut by_provider: HashMap<ProviderId, Vec<Candidate>> = HashMap::new();
     for account in accounts.values().filter(|account| account.row.standing == Standing::Active) {
-        let rung = match (account.grant.facts().kind, account.row.source) {
-            (CredentialKind::OAuth, _) => Rung::OAuth,
-            (CredentialKind::ApiKey, Source::Login) => Rung::LoginKey,
-            (CredentialKind::ApiKey, Source::Imported) => Rung::ImportedKey,
-        };
-        let candidate = Candidate { account: account.row.id, rung, priority: account.row.priority };
+        let candidate = Candidate { account: account.row.id, rung: account.rung, priority: account.row.priority };
         by_provider.entry(account.profile.id.clone()).or_default().push(candidate);
     }
-    by_provider.into_iter().map(|(provider, candidates)| (provider, ProviderView { order: order(&candidates) })).collect()
+    let view = |candidates: Vec<Candidate>| {
+        let order = order(&candidates);
+        let ranked = order.accounts().iter().filter_map(|id| accounts.get(id)).map(Arc::clone).collect();
+        ProviderView { order, ranked }
+    };
+    by_provider.into_iter().map(|(provider, candidates)| (provider, view(candidates))).collect()
+}
+
+/// The source of an account in the cascade.
+fn rung(kind: CredentialKind, source: Source) -> Rung {
+    match (kind, source) {
+        (CredentialKind::OAuth, _) => Rung::OAuth,
+        (CredentialKind::ApiKey, Source::Login) => Rung::LoginKey,
+        (CredentialKind::ApiKey, Source::Imported) => Rung::ImportedKey,
+    }
 }
 
 fn routes(settings: &PoolSettings) -> Routes {

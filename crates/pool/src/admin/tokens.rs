@@ -46,21 +46,22 @@ impl Inner {
             let account = view.accounts.get(&id).filter(|account| account.profile.id == profile.id);
             return Ok(vec![Arc::clone(account.ok_or_else(|| not_found(id))?)]);
         }
-        let order = &view.providers.get(&profile.id).ok_or_else(none)?.order;
+        let provider = view.providers.get(&profile.id).ok_or_else(none)?;
         if ask.all {
-            return Ok(order.accounts().iter().filter_map(|id| view.accounts.get(id)).map(Arc::clone).collect());
+            return Ok(provider.ranked.clone());
         }
         let now = self.clock.now();
-        let serves = |id: AccountId| {
-            view.accounts.get(&id).is_some_and(|account| {
-                account.reach == Reach::Admitted && account.grant.facts().state == GrantState::Live && account.obstacle(None, now).is_none()
-            })
+        let serves = |account: &Arc<AccountLive>| {
+            account.reach == Reach::Admitted && account.grant.facts().state == GrantState::Live && account.obstacle(None, now).is_none()
         };
         let session = ask.session.as_ref().map(|session| sticky_key(&profile.id, SessionHash::of(&[session.as_bytes()])));
-        let pinned = session.and_then(|session| self.sticky().get(session)).map(|(account, _)| account).filter(|account| serves(*account));
-        let picked =
-            pinned.or_else(|| order.pick(session.map(SessionHash), random_u64(), serves)).or_else(|| order.accounts().first().copied());
-        let account = picked.and_then(|id| view.accounts.get(&id)).ok_or_else(none)?;
+        let pinned = session.and_then(|session| self.sticky().get(session)).and_then(|(account, _)| view.accounts.get(&account));
+        if let Some(account) = pinned.filter(|account| serves(account)) {
+            return Ok(vec![Arc::clone(account)]);
+        }
+        let usable = |position: usize| provider.ranked.get(position).is_some_and(serves);
+        let picked = provider.order.pick(session.map(SessionHash), random_u64(), usable).and_then(|id| view.accounts.get(&id));
+        let account = picked.or_else(|| provider.ranked.first()).ok_or_else(none)?;
         Ok(vec![Arc::clone(account)])
     }
 

@@ -1,5 +1,7 @@
 //! The pool over a real vault and a provider that keeps a ledger.
 
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "what fails in a test may panic")]
+
 mod crash;
 mod refresh;
 mod select;

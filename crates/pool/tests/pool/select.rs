@@ -80,7 +80,7 @@ async fn when_all_are_blocked_the_first_to_be_free_is_named() {
     let Err(Refusal::AllBlocked { retry_at, .. }) = Question::new(&admission).attempt(&pool).await.map(|(attempt, _)| attempt) else {
         panic!("all are blocked");
     };
-    assert_eq!(retry_at, now.plus(std::time::Duration::from_secs(300)));
+    assert_eq!(retry_at, now.plus(std::time::Duration::from_mins(5)));
     // Blocks survive a restart, and end by themselves.
     pool.flush().await;
     let restarted = stage.pool().await;

@@ -43,8 +43,7 @@ impl Stage {
     /// A stage on a clock of the caller's; for tests over several processes that is the system's.
     pub(crate) async fn with_clock(rotation: Rotation, clock: Arc<dyn Clock>, sim_clock: Option<SimClock>) -> Self {
         let simulated = Arc::clone(&clock);
-        let config =
-            SimulatorConfig { clock: Arc::new(move || simulated.now().0), token: policy(rotation.clone()), ..SimulatorConfig::default() };
+        let config = SimulatorConfig { clock: Arc::new(move || simulated.now().0), token: policy(rotation), ..SimulatorConfig::default() };
         let simulator = Simulator::start(config).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let stage = Self { simulator, folder, clock, sim_clock, rotation };
