@@ -1,0 +1,349 @@
+//! The command line as types; clap derives parsing, help and completions from them.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use claviger_domain::id::AccountId;
+use claviger_domain::virtual_key::Accessor;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// The heading of flags that every command takes.
+const EVERYWHERE: &str = "Options of every command";
+
+/// Keeps the credentials of AI agents alive.
+#[derive(Debug, Parser)]
+#[command(name = "claviger", version, propagate_version = true, max_term_width = 100, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: GlobalArgs,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags that every command takes.
+#[derive(Debug, Clone, Default, Args)]
+pub struct GlobalArgs {
+    /// Print data as JSON
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
+    pub json: bool,
+    /// The data folder [env: CLAVIGER_HOME] [default: $XDG_DATA_HOME/claviger]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "DIR")]
+    pub home: Option<PathBuf>,
+    /// The configuration file [env: CLAVIGER_CONFIG] [default: $XDG_CONFIG_HOME/claviger/config.toml]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Log more; twice for everything
+    #[arg(short, long, global = true, help_heading = EVERYWHERE, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Set up if needed, follow logins of other tools (asks), serve, and say what to do next
+    Up(UpArgs),
+    /// Stop the running server
+    Down(DownArgs),
+    /// Print the log of a detached server
+    Logs(LogsArgs),
+    /// Show virtual keys in use and the accounts that serve them
+    Ps(PsArgs),
+    /// Show whether a server runs and how providers stand
+    Status(StatusArgs),
+    /// Create the vault
+    Init(InitArgs),
+    /// Serve an initialised vault; asks nothing
+    Serve(ServeArgs),
+    /// Log in to a provider
+    Login(LoginArgs),
+    /// Add, list and change accounts at providers
+    Account(AccountArgs),
+    /// Take over accounts from other tools
+    Import(ImportArgs),
+    /// Print a current access token
+    Token(TokenArgs),
+    /// Create, list and revoke virtual keys
+    Key(KeyArgs),
+    /// Check, show and reload the configuration
+    Config(ConfigArgs),
+    /// Look for what is wrong and say what helps
+    Doctor(DoctorArgs),
+    /// Print a completion script for a shell
+    Completions(CompletionsArgs),
+}
+
+/// `claviger up`
+#[derive(Debug, Default, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
+pub struct UpArgs {
+    /// Serve in the background
+    #[arg(short, long)]
+    pub detach: bool,
+    /// Follow every login that is found, without asking
+    #[arg(long, conflicts_with = "no_adopt")]
+    pub yes: bool,
+    /// Follow no login of another tool
+    #[arg(long)]
+    pub no_adopt: bool,
+    /// Try it with a simulated provider, in a throw-away home and on ports of its own
+    #[arg(long)]
+    #[cfg_attr(not(feature = "demo"), arg(hide = true))]
+    pub demo: bool,
+    /// The gateway's address [env: CLAVIGER_LISTEN] [default: 127.0.0.1:4100]
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<SocketAddr>,
+    /// This process is the server in the background of the one that was typed
+    #[arg(long, hide = true)]
+    pub detached: bool,
+}
+
+/// `claviger down`
+#[derive(Debug, Args)]
+pub struct DownArgs {}
+
+/// `claviger logs`
+#[derive(Debug, Args)]
+pub struct LogsArgs {
+    /// Go on printing as the log grows
+    #[arg(short, long)]
+    pub follow: bool,
+}
+
+/// `claviger ps`
+#[derive(Debug, Args)]
+pub struct PsArgs {}
+
+/// `claviger status`
+#[derive(Debug, Args)]
+pub struct StatusArgs {}
+
+/// `claviger init`
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// What opens the vault
+    #[arg(long, value_enum, default_value_t = SealKind::Keyfile)]
+    pub seal: SealKind,
+}
+
+/// What opens the vault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SealKind {
+    /// A key file beside the configuration, readable by you alone
+    Keyfile,
+    /// A passphrase, from a prompt, CLAVIGER_PASSPHRASE_FILE or a systemd credential
+    Passphrase,
+}
+
+/// `claviger serve`
+#[derive(Debug, Default, Args)]
+pub struct ServeArgs {
+    /// The gateway's address [env: CLAVIGER_LISTEN] [default: 127.0.0.1:4100]
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<SocketAddr>,
+    /// This process is the server in the background of an `up -d`
+    #[arg(long, hide = true)]
+    pub detached: bool,
+}
+
+/// `claviger login`
+#[derive(Debug, Args)]
+pub struct LoginArgs {
+    /// The provider, for instance anthropic or openai
+    pub provider: String,
+    /// Store an API key, from stdin or a hidden prompt
+    #[arg(long)]
+    pub with_key: bool,
+    /// A name of your own for the account
+    #[arg(long)]
+    pub label: Option<String>,
+}
+
+/// `claviger account`
+#[derive(Debug, Args)]
+pub struct AccountArgs {
+    #[command(subcommand)]
+    pub command: AccountCommand,
+}
+
+/// What to do with accounts.
+#[derive(Debug, Subcommand)]
+pub enum AccountCommand {
+    /// Store an account from JSON: {"type":"oauth","access",…} or {"type":"api_key","key"}
+    Add {
+        /// The provider, for instance anthropic or openai
+        provider: String,
+        /// A file, or - for stdin
+        #[arg(long, value_name = "FILE")]
+        from_json: PathBuf,
+        /// A name of your own for the account
+        #[arg(long)]
+        label: Option<String>,
+    },
+    /// List all accounts
+    List,
+    /// Show one account
+    Show {
+        /// The account's id
+        id: AccountId,
+    },
+    /// Change what is yours to set
+    #[command(group = clap::ArgGroup::new("what").required(true).multiple(true))]
+    Set {
+        /// The account's id
+        id: AccountId,
+        /// Higher is drained first
+        #[arg(long, group = "what", allow_hyphen_values = true)]
+        priority: Option<i32>,
+        /// A name of your own; empty takes it away
+        #[arg(long, group = "what")]
+        label: Option<String>,
+    },
+    /// Take an account out of service
+    Disable {
+        /// The account's id
+        id: AccountId,
+        /// Why, for those who look later
+        #[arg(long, default_value = "switched off by hand")]
+        cause: String,
+    },
+    /// Put an account back into service
+    Enable {
+        /// The account's id
+        id: AccountId,
+    },
+    /// Remove an account and its secret
+    Remove {
+        /// The account's id
+        id: AccountId,
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
+    },
+    /// Lift what sets accounts aside
+    #[command(group = clap::ArgGroup::new("which").required(true))]
+    Unblock {
+        /// The account's id
+        #[arg(group = "which")]
+        id: Option<AccountId>,
+        /// Every account
+        #[arg(long, group = "which")]
+        all: bool,
+    },
+}
+
+/// `claviger import`
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// Where from: omp, claude-code, codex or env
+    pub source: String,
+    /// Its file; default: where that tool keeps it
+    pub path: Option<PathBuf>,
+    /// Say what would be done and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Follow the login of another tool without asking
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// `claviger token`
+#[derive(Debug, Args)]
+pub struct TokenArgs {
+    /// The provider, for instance anthropic or openai
+    pub provider: String,
+    /// This account
+    #[arg(long, value_name = "ID", conflicts_with = "all")]
+    pub account: Option<AccountId>,
+    /// Every account of the provider
+    #[arg(long)]
+    pub all: bool,
+    /// Pick as the gateway does for this conversation
+    #[arg(long, conflicts_with_all = ["all", "account"])]
+    pub session: Option<String>,
+}
+
+/// `claviger key`
+#[derive(Debug, Args)]
+pub struct KeyArgs {
+    #[command(subcommand)]
+    pub command: KeyCommand,
+}
+
+/// What to do with virtual keys.
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Make a virtual key and print it, this once
+    Create {
+        /// A name of your own for it
+        #[arg(long)]
+        label: Option<String>,
+        /// A provider that it may use; repeat for several; default: all
+        #[arg(long = "provider", value_name = "PROVIDER")]
+        providers: Vec<String>,
+        /// An account that it may use; repeat for several; default: all
+        #[arg(long = "account", value_name = "ID")]
+        accounts: Vec<AccountId>,
+        /// How long it works, for instance 12h or 30d; default: until it is revoked
+        #[arg(long, value_name = "DURATION")]
+        expires: Option<String>,
+    },
+    /// List all virtual keys
+    List,
+    /// End a virtual key
+    Revoke {
+        /// The key's id, as `key list` shows it
+        id: Accessor,
+    },
+}
+
+/// `claviger config`
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    #[command(subcommand)]
+    pub command: ConfigCommand,
+}
+
+/// What to do with the configuration.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Read everything and report every error
+    Check,
+    /// Print the effective values
+    Show {
+        /// Say where each value comes from
+        #[arg(long)]
+        origin: bool,
+    },
+    /// Make the running server read it again
+    Reload,
+}
+
+/// `claviger doctor`
+#[derive(Debug, Args)]
+pub struct DoctorArgs {}
+
+/// `claviger completions`
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn unblock_asks_for_one_account_or_all() {
+        assert!(Cli::try_parse_from(["claviger", "account", "unblock"]).is_err());
+        assert!(Cli::try_parse_from(["claviger", "account", "unblock", "1", "--all"]).is_err());
+        assert!(Cli::try_parse_from(["claviger", "account", "unblock", "1"]).is_ok());
+        assert!(Cli::try_parse_from(["claviger", "account", "unblock", "--all"]).is_ok());
+    }
+}

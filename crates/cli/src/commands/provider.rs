@@ -1,0 +1,99 @@
+//! Finds the provider that a person named, or says which ones there are.
+
+use super::account::words::tidy;
+use crate::context::Context;
+use crate::error::CliError;
+use claviger_domain::profile::ProviderProfile;
+use claviger_providers::catalogue::Catalogue;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+/// Most letters of a name that are compared: ids are no longer, and the work grows with the square.
+const NAME_MAX_CHARS: usize = 64;
+
+/// The catalogue with the user's files over it.
+pub fn catalogue(context: &Context) -> Result<Catalogue, CliError> {
+    let folder = &context.paths.providers_dir;
+    Catalogue::load(Some(folder)).map_err(|error| CliError::usage(error.to_string()).hint("claviger config check"))
+}
+
+/// A provider by id or alias. The error names those that are close, and all that there are.
+pub fn find(catalogue: &Catalogue, name: &str) -> Result<Arc<ProviderProfile>, CliError> {
+    catalogue.get(name).cloned().ok_or_else(|| unknown(catalogue, name))
+}
+
+fn unknown(catalogue: &Catalogue, name: &str) -> CliError {
+    let shown: String = name.chars().take(NAME_MAX_CHARS).collect();
+    let mut message = format!("there is no provider {:?}", tidy(&shown));
+    let close = close_to(catalogue, &shown);
+    if !close.is_empty() {
+        write!(message, "; close to it: {}", close.join(", ")).expect("writing to a String never fails");
+    }
+    let ids: Vec<&str> = catalogue.iter().map(|profile| profile.id.as_str()).collect();
+    CliError::not_found(message).hint(format!("choose one of {}", ids.join(", ")))
+}
+
+/// Ids whose own name or alias holds the name, or is few letters away from it.
+fn close_to<'a>(catalogue: &'a Catalogue, name: &str) -> Vec<&'a str> {
+    let name = name.to_lowercase();
+    let near = |candidate: &str| {
+        let candidate = candidate.to_lowercase();
+        let contained = name.chars().count() > 2 && (candidate.contains(&name) || name.contains(&candidate));
+        contained || distance(&candidate, &name) <= 1 + name.chars().count() / 4
+    };
+    let named = |profile: &&'a Arc<ProviderProfile>| {
+        near(profile.id.as_str()) || profile.aliases.iter().any(|alias| near(alias)) || near(&profile.name)
+    };
+    catalogue.iter().filter(named).map(|profile| profile.id.as_str()).collect()
+}
+
+/// How many letters must be put in, taken out or replaced (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (position, letter) in a.chars().enumerate() {
+        let mut diagonal = position;
+        let mut left = position + 1;
+        let mut next = vec![left];
+        for (other, above) in b.iter().zip(row.iter().skip(1)) {
+            let replaced = diagonal + usize::from(*other != letter);
+            left = replaced.min(left + 1).min(above + 1);
+            next.push(left);
+            diagonal = *above;
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_distance_counts_letters_put_in_taken_out_and_replaced() {
+        for (a, b, expected) in
+            [("", "", 0), ("abc", "abc", 0), ("abc", "abd", 1), ("abc", "ab", 1), ("kitten", "sitting", 3), ("", "abc", 3)]
+        {
+            assert_eq!(distance(a, b), expected, "{a} {b}");
+            assert_eq!(distance(b, a), expected, "{b} {a}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_provider_names_the_close_ones_and_all_ids() {
+        let error = find(Catalogue::builtin(), "antropic").unwrap_err();
+        assert_eq!(error.exit_code(), 4);
+        insta::assert_snapshot!(format!("{}\n{}", error.0.message, error.0.hint.unwrap_or_default()), @r#"
+        there is no provider "antropic"; close to it: anthropic
+        choose one of anthropic, google, kimi-code, litellm, openai, openai-codex, openrouter
+        "#);
+        assert!(find(Catalogue::builtin(), "zzzzzzzz").unwrap_err().0.message.ends_with("\"zzzzzzzz\""));
+    }
+
+    #[test]
+    fn a_name_from_elsewhere_cannot_move_the_cursor() {
+        let error = find(Catalogue::builtin(), "\u{1b}[31mx\n").unwrap_err();
+        assert!(!error.0.message.contains('\u{1b}'));
+    }
+}
