@@ -170,8 +170,8 @@ async fn read<B>(
     let (parts, body) = response.into_parts();
     let status = parts.status.as_u16();
     let (prefix, rest) = if status >= 400 { evidence::read(&gateway.clock, body).await } else { (Bytes::new(), Rest::More(body)) };
-    let shown = prefix.get(..EVIDENCE_BODY_MAX_BYTES).unwrap_or(&prefix);
-    let class = classify(&profile.classes, context, Evidence::Answer { status, headers: &parts.headers, body: shown });
+    let shown = evidence::readable(&parts.headers, prefix.get(..EVIDENCE_BODY_MAX_BYTES).unwrap_or(&prefix));
+    let class = classify(&profile.classes, context, Evidence::Answer { status, headers: &parts.headers, body: &shown });
     Answered { parts, prefix, rest, account, class }
 }
 

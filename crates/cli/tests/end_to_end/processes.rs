@@ -107,3 +107,26 @@ async fn a_refusal_is_refreshed_a_quota_goes_to_a_sibling_and_the_last_one_says_
     assert!(body.contains("rate_limit_error"), "{body}");
     assert_eq!(stage.simulator.ledger().reuses(), 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_rotation_no_request_bears_the_old_token_not_even_over_a_connection_that_was_built_anew() {
+    let stage = Stage::new(Rotation::Strict).await;
+    add_login(&stage, "ada", 3600);
+    let key = stage.key_for(1);
+    let served = stage.serve();
+    let control = stage.simulator.control();
+    assert_eq!(post(&served.origin, "/v1/messages", &key).await.0, 200);
+    control.access_revoke("at-ada");
+    assert_eq!(post(&served.origin, "/v1/messages", &key).await.0, 200);
+    let rotated_at = stage.simulator.ledger().requests().len();
+    for _ in 0..3 {
+        control.llm_fault_next(claviger_simulator::LlmFault::DropBeforeResponse);
+        assert_eq!(post(&served.origin, "/v1/messages", &key).await.0, 502, "the answer is lost, and the client decides");
+        assert_eq!(post(&served.origin, "/v1/messages", &key).await.0, 200);
+    }
+    let ledger = stage.simulator.ledger();
+    let later = &ledger.requests()[rotated_at..];
+    assert_eq!(later.len(), 6);
+    assert!(later.iter().all(|request| request.credential().is_some_and(|credential| credential.text != "at-ada")));
+    assert_eq!((ledger.refreshes(), ledger.stale_credentials()), (1, 1));
+}

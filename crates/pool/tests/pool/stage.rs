@@ -127,6 +127,17 @@ impl Stage {
         pool.admit(&Presented::read(created.key.expose()).unwrap(), None).unwrap()
     }
 
+    /// Sends a request with what an attempt has written, and gives the status of the answer.
+    pub(crate) async fn send(&self, attempt: &Attempt, authorization: &str) -> u16 {
+        let egress = Egress::new(EgressConfig::default(), Arc::clone(&self.clock));
+        let request = http::Request::post("/v1/messages")
+            .header("authorization", authorization)
+            .body(bytes::Bytes::from_static(br#"{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"hello"}]}"#).into())
+            .unwrap();
+        let target = &attempt.facts().provider.base.origin;
+        egress.send(target, attempt.allowed(), request).await.unwrap().status().as_u16()
+    }
+
     pub(crate) fn advance(&self, seconds: u64) {
         self.sim_clock.as_ref().unwrap().advance(std::time::Duration::from_secs(seconds));
     }
