@@ -9,7 +9,7 @@ use crate::time::Timestamp;
 use std::time::Duration;
 
 mod due;
-pub use due::{LEAD_MIN, REQUEST_LEAD_MAX, due_for_request, due_for_sweep};
+pub use due::{LEAD_MIN, REQUEST_LEAD_MAX, due_for_request, due_for_sweep, request_lead};
 
 /// Most POSTs of one flight: the first one and one replay of a lost answer.
 pub const SENDS_PER_FLIGHT_MAX: u32 = 2;

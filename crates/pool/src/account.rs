@@ -61,6 +61,9 @@ impl AccountLive {
 
     /// What stands in the way of a request for `model`, by blocks.
     pub(crate) fn obstacle(&self, model: Option<&str>, now: Timestamp) -> Option<Obstacle> {
+        if now.0 >= self.blocks.latest_until.load(Ordering::Acquire) {
+            return None;
+        }
         let blocks = self.blocks.list.load();
         let covering = blocks.iter().filter(|held| held.block.until > now && held.block.scope.covers(model));
         let longest = covering.max_by_key(|held| held.block.until)?;
@@ -111,6 +114,8 @@ pub(crate) fn empty_live(revision: GrantRevision) -> LiveGrant {
 #[derive(Debug, Default)]
 pub(crate) struct Blocks {
     list: ArcSwap<Vec<HeldBlock>>,
+    /// Milliseconds since the epoch that no block in the list outlasts. It only grows: a request that meets no block reads no list.
+    latest_until: AtomicI64,
     /// Milliseconds since the epoch of the last probe.
     probed_at: AtomicI64,
 }
@@ -126,6 +131,7 @@ impl Blocks {
     /// Sets a scope aside; of two ends the later one holds. Says which block holds now.
     pub(crate) fn put(&self, block: &Block) -> Block {
         let mut held = block.clone();
+        self.latest_until.fetch_max(block.until.0, Ordering::AcqRel);
         self.list.rcu(|list| {
             let current = list.iter().find(|held| held.block.scope == block.scope).map(|held| held.block.clone());
             held = longest(current, block.clone());
@@ -147,6 +153,8 @@ impl Blocks {
 
     /// Takes over what the vault has; what is still on its way there stays.
     pub(crate) fn adopt(&self, stored: &[Block]) {
+        let latest = stored.iter().map(|block| block.until.0).max().unwrap_or(0);
+        self.latest_until.fetch_max(latest, Ordering::AcqRel);
         self.list.rcu(|list| {
             let on_its_way = list.iter().filter(|held| !held.persisted).cloned();
             let stored = stored.iter().filter(|block| !list.iter().any(|held| !held.persisted && held.block.scope == block.scope));

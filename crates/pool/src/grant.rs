@@ -3,8 +3,8 @@
 use arc_swap::ArcSwap;
 use claviger_domain::credential::{CredentialKind, Custody, GrantState};
 use claviger_domain::id::{GrantId, GrantRevision};
-use claviger_domain::refresh::due_for_request;
-use claviger_domain::time::Timestamp;
+use claviger_domain::refresh::{due_for_request, request_lead};
+use claviger_domain::time::{Timestamp, millis};
 use claviger_runtime::Clock;
 use claviger_store::{GrantRow, GrantSecret};
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::flight::FlightSlot;
+use crate::limits::SEND_MARGIN;
 
 /// What is known of a grant without its secret; replaced as a whole when it changes.
 #[derive(Debug, Clone)]
@@ -48,6 +49,18 @@ impl GrantFacts {
         }
     }
 
+    /// Until when the token serves and is not due, in milliseconds on the wall clock and on the boot clock.
+    fn fresh_until(&self) -> (i64, i64) {
+        if self.state != GrantState::Live {
+            return (0, 0);
+        }
+        let Some(expires_at) = self.expires_at else { return (i64::MAX, i64::MAX) };
+        // A request's lead, and never less than the margin within which a token is not sent at all.
+        let lead = request_lead(self.issued_at, expires_at).max(SEND_MARGIN);
+        let boot = self.expires_on_boot_clock.map_or(i64::MAX, |at| millis(at).saturating_sub(millis(lead)));
+        (expires_at.minus(lead).0, boot)
+    }
+
     /// How long the token still serves; `None` where it does not end.
     pub(crate) fn left(&self, now: Timestamp, boot: Duration) -> Option<Duration> {
         let wall = self.expires_at?.until(now);
@@ -66,6 +79,9 @@ impl GrantFacts {
 pub(crate) struct GrantLive {
     pub(crate) id: GrantId,
     facts: ArcSwap<GrantFacts>,
+    /// Until when a request needs no fact but this, on the wall clock and on the boot clock. See [`GrantLive::is_fresh`].
+    fresh_until: AtomicI64,
+    fresh_until_on_boot_clock: AtomicI64,
     /// The refresh under way in this process.
     pub(crate) flight: FlightSlot,
     /// Milliseconds since the epoch until which no refresh is begun, after one that failed. 0 for none.
@@ -76,9 +92,13 @@ pub(crate) struct GrantLive {
 
 impl GrantLive {
     pub(crate) fn new(row: &GrantRow, clock: &dyn Clock) -> Self {
+        let facts = GrantFacts::of(row, clock);
+        let (wall, boot) = facts.fresh_until();
         Self {
             id: row.id,
-            facts: ArcSwap::from_pointee(GrantFacts::of(row, clock)),
+            facts: ArcSwap::from_pointee(facts),
+            fresh_until: AtomicI64::new(wall),
+            fresh_until_on_boot_clock: AtomicI64::new(boot),
             flight: FlightSlot::default(),
             rest_until: AtomicI64::new(0),
             refused_revision: AtomicU64::new(0),
@@ -92,7 +112,17 @@ impl GrantLive {
     /// Takes over what was read from the vault, unless something newer is here already.
     pub(crate) fn publish(&self, facts: GrantFacts) {
         let facts = Arc::new(facts);
+        // Nobody takes the short way while the facts and its marks disagree.
+        self.fresh_until.store(0, Ordering::Release);
         self.facts.rcu(|current| if current.revision > facts.revision { Arc::clone(current) } else { Arc::clone(&facts) });
+        let (wall, boot) = self.facts.load().fresh_until();
+        self.fresh_until_on_boot_clock.store(boot, Ordering::Release);
+        self.fresh_until.store(wall, Ordering::Release);
+    }
+
+    /// Whether the token serves and is not due, told by two numbers: what nearly every request finds.
+    pub(crate) fn is_fresh(&self, now: Timestamp, boot: Duration) -> bool {
+        now.0 < self.fresh_until.load(Ordering::Acquire) && millis(boot) < self.fresh_until_on_boot_clock.load(Ordering::Acquire)
     }
 
     /// Begins no refresh before this point.

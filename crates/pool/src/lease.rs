@@ -189,6 +189,9 @@ fn fitness(account: &AccountLive, ask: &Ask<'_>, moment: Moment) -> Fitness {
     if let Some(Obstacle::Blocked { until, end }) = account.obstacle(ask.model, moment.now) {
         return Fitness::Unfit(Unfit::Blocked(until, end));
     }
+    if ask.attempts.made().is_empty() && account.grant.is_fresh(moment.now, moment.boot) {
+        return Fitness::Ready;
+    }
     let facts = account.grant.facts();
     let left = facts.left(moment.now, moment.boot);
     let alive = left.is_none_or(|left| left > SEND_MARGIN);

@@ -25,5 +25,10 @@ pub fn due_for_sweep(issued_at: Timestamp, expires_at: Timestamp, jitter: u8, no
 /// Whether a request has a token refreshed first: less than min(60 s, a quarter of its life) is left, so that a fresh
 /// short-lived token never triggers it.
 pub fn due_for_request(issued_at: Timestamp, expires_at: Timestamp, now: Timestamp) -> bool {
-    expires_at.until(now) <= REQUEST_LEAD_MAX.min(life(issued_at, expires_at) / 4)
+    expires_at.until(now) <= request_lead(issued_at, expires_at)
+}
+
+/// The lead of [`due_for_request`].
+pub fn request_lead(issued_at: Timestamp, expires_at: Timestamp) -> Duration {
+    REQUEST_LEAD_MAX.min(life(issued_at, expires_at) / 4)
 }
