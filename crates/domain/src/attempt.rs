@@ -76,8 +76,9 @@ impl Attempts {
 
     /// Whether a lease of this grant at this revision may be tried (again).
     ///
-    /// After a refusal, a policy answer or a limit the same bearer is never sent again; a grant that was refused
-    /// twice, the second time on a newer token, is out for this request.
+    /// After a refusal the same bearer is never sent again, and after a policy answer or a limit the same account: another one
+    /// on the same grant has limits of its own. A grant that was refused twice, the second time on a newer token, is out for
+    /// this request.
     pub fn allows(&self, account: AccountId, grant: GrantId, revision: GrantRevision) -> bool {
         let refusals = self.made.iter().filter(|made| made.grant == grant && made.class == Class::Unauthorized).count();
         refusals < 2

@@ -1,7 +1,8 @@
 //! The refresh of one grant as a machine: an event in, one effect out.
 //!
-//! The promise that it keeps: a refresh token is never sent twice, except for one journalled replay of a lost answer. Whoever runs it
-//! holds the grant's lock among all processes, carries out each effect, and feeds the result back as the next event.
+//! The promise that it keeps: a refresh token that may be single use is never sent twice, except for one journalled replay of a
+//! lost answer. Whoever runs it holds the grant's lock among all processes, carries out each effect, and feeds the result back
+//! as the next event.
 
 use crate::id::{AttemptId, GrantRevision};
 use crate::profile::Rotation;
@@ -9,7 +10,7 @@ use crate::time::Timestamp;
 use std::time::Duration;
 
 mod due;
-pub use due::{LEAD_MIN, REQUEST_LEAD_MAX, due_for_request, due_for_sweep, request_lead};
+pub use due::{LEAD_MIN, REQUEST_LEAD_MAX, SEND_MARGIN_MAX, due_for_request, due_for_sweep, request_lead, sendable};
 
 /// Most POSTs of one flight: the first one and one replay of a lost answer.
 pub const SENDS_PER_FLIGHT_MAX: u32 = 2;
@@ -64,9 +65,15 @@ impl GrantFacts {
         }
     }
 
-    /// How long the access token still serves.
-    fn live_for(&self, now: Timestamp) -> Option<Duration> {
-        let left = self.expires_at.map_or(Duration::MAX, |at| at.until(now));
+    /// How long the access token still serves. One that names no end and was refused serves no longer: nothing else would
+    /// ever end it.
+    fn live_for(&self, want: Want, now: Timestamp) -> Option<Duration> {
+        let refused = matches!(want, Want::NewerThan(refused) if refused >= self.revision);
+        let left = match self.expires_at {
+            None if refused => Duration::ZERO,
+            None => Duration::MAX,
+            Some(at) => at.until(now),
+        };
         (left > Duration::ZERO).then_some(left)
     }
 }
@@ -108,15 +115,17 @@ pub enum Event {
     NotSent,
     /// An answer was read and spilled, or read from its spill.
     Answered(AnswerKind),
+    /// The slot holds an answer that cannot be read now: it is neither lost nor applied.
+    Unreadable,
     /// The new secret is on disk.
     Stored,
     /// The grant had moved on when the new secret was to be stored.
     Overtaken,
-    /// The new secret could not be stored; it is in the spill.
+    /// The new secret, or the mark of a dead grant, could not be stored; the answer is in the spill.
     NotStored,
     /// A journal entry was withdrawn, or could not be: both leave a safe state.
     Withdrawn,
-    /// The grant was marked dead, or had moved on before.
+    /// The grant was marked dead, or had moved on before. Where the mark could not be written, that is [`Event::NotStored`].
     Buried {
         /// Whether a peer had stored a newer secret.
         moved: bool,
@@ -224,6 +233,8 @@ enum At {
     ReadingSpill,
     Storing,
     Withdrawing(Failure, Option<Timestamp>),
+    /// As [`At::Withdrawing`], and then once more: the refresh token is not consumed by being sent.
+    Repeating,
     Burying,
     Finished,
 }
@@ -256,7 +267,7 @@ pub fn step(mut state: State, event: Event, now: Timestamp) -> (State, Effect) {
             state.intent = intent.filter(|intent| intent.from == grant.revision);
             loaded(state, &grant, now)
         }
-        (At::Connecting, Event::Connected) => state.go(At::Journalling, Effect::Journal),
+        (At::Connecting, Event::Connected) => connected(state, now),
         (At::Connecting, Event::Unreachable) => state.fail(Failure::Unreachable, None),
         (At::Journalling, Event::Journalled) => {
             state.sends += 1;
@@ -276,8 +287,10 @@ pub fn step(mut state: State, event: Event, now: Timestamp) -> (State, Effect) {
         (At::Sending | At::ReadingSpill, Event::Answered(kind)) => answered(state, kind, now),
         (At::Storing, Event::Stored) => state.finish(Outcome::Refreshed),
         (At::Withdrawing(why, retry_at), Event::Withdrawn) => state.fail(why, retry_at),
+        (At::Repeating, Event::Withdrawn) if state.sends < SENDS_PER_FLIGHT_MAX => state.go(At::Connecting, Effect::Connect),
+        (At::Repeating, Event::Withdrawn) => state.fail(Failure::AnswerLost, None),
         (At::Burying, Event::Buried { moved: false }) => state.finish(Outcome::Dead { cause: String::new() }),
-        // `NotJournalled` and `NotStored`, and whatever the state does not expect.
+        // `NotJournalled`, `NotStored` and `Unreadable`, and whatever the state does not expect.
         _ => state.fail(Failure::Storage, None),
     }
 }
@@ -300,6 +313,15 @@ fn loaded(state: State, grant: &GrantFacts, now: Timestamp) -> (State, Effect) {
     if satisfied { state.finish(Outcome::Adopted) } else { state.go(At::Connecting, Effect::Connect) }
 }
 
+/// Connecting takes time: whether a replay is still right is decided again, since a grace window may have closed meanwhile.
+fn connected(state: State, now: Timestamp) -> (State, Effect) {
+    let (state, effect) = match (state.grant.clone(), state.intent.clone()) {
+        (Some(grant), Some(intent)) => lost(state, &grant, &intent, now),
+        _ => (state, Effect::Connect),
+    };
+    if effect == Effect::Connect { state.go(At::Journalling, Effect::Journal) } else { (state, effect) }
+}
+
 fn answered(mut state: State, kind: AnswerKind, now: Timestamp) -> (State, Effect) {
     match kind {
         AnswerKind::Token => state.go(At::Storing, Effect::Store),
@@ -318,6 +340,10 @@ fn answered(mut state: State, kind: AnswerKind, now: Timestamp) -> (State, Effec
             let (Some(grant), Some(mut intent)) = (state.grant.clone(), state.intent.clone()) else {
                 return state.fail(Failure::AnswerLost, None);
             };
+            // The journal of a token that stays valid need not grow by every answer that was no token.
+            if grant.rotation == Rotation::NonRotating {
+                return state.go(At::Repeating, Effect::Withdraw);
+            }
             intent.answered = None;
             state.intent = Some(intent.clone());
             lost(state, &grant, &intent, now)
@@ -330,12 +356,11 @@ fn lost(state: State, grant: &GrantFacts, intent: &IntentFacts, now: Timestamp) 
     let may_send = state.sends < SENDS_PER_FLIGHT_MAX;
     let replay_left = intent.attempts <= 1;
     match grant.rotation {
-        Rotation::NonRotating if may_send => state.go(At::Connecting, Effect::Connect),
-        Rotation::NonRotating => state.fail(Failure::AnswerLost, None),
-        Rotation::Grace { window } if replay_left && may_send && now < intent.opened_at.plus(window) => {
+        Rotation::NonRotating => state.go(At::Connecting, Effect::Connect),
+        Rotation::Grace { window } if replay_left && may_send && within(intent.opened_at, window, now) => {
             state.go(At::Connecting, Effect::Connect)
         }
-        Rotation::Grace { .. } | Rotation::Strict => match grant.live_for(now) {
+        Rotation::Grace { .. } | Rotation::Strict => match grant.live_for(state.want, now) {
             Some(left) if left > STRICT_REPLAY_LEAD => {
                 let look_again_at = now.plus(left.saturating_sub(STRICT_REPLAY_LEAD));
                 state.finish(Outcome::UsingUp { look_again_at })
@@ -349,6 +374,11 @@ fn lost(state: State, grant: &GrantFacts, intent: &IntentFacts, now: Timestamp) 
             _ => state.fail(Failure::AnswerLost, None),
         },
     }
+}
+
+/// Whether a window is open. A point in the future says that the clock was set back: how much of the window is left is not known.
+fn within(opened_at: Timestamp, window: Duration, now: Timestamp) -> bool {
+    opened_at <= now && now < opened_at.plus(window)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Selection: which account of a provider serves a request.
 //!
-//! `order` is rebuilt when facts change; `pick` runs per request and is constant in the number of accounts.
+//! `order` is rebuilt when facts change. `pick` runs per request: it asks about a few accounts, whatever their number, while
+//! most of the best tier can serve; only where those few cannot does it ask about all, in order.
 
 use crate::cascade::{Rung, Sourced, resolve};
 use crate::id::AccountId;

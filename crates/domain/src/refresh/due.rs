@@ -8,6 +8,9 @@ pub const LEAD_MIN: Duration = Duration::from_mins(5);
 /// A request's longest lead: a token that ends within it may end on its way.
 pub const REQUEST_LEAD_MAX: Duration = Duration::from_mins(1);
 
+/// The most that a token must have left to be sent: one with less may end on its way.
+pub const SEND_MARGIN_MAX: Duration = Duration::from_secs(5);
+
 fn life(issued_at: Timestamp, expires_at: Timestamp) -> Duration {
     expires_at.until(issued_at)
 }
@@ -31,4 +34,11 @@ pub fn due_for_request(issued_at: Timestamp, expires_at: Timestamp, now: Timesta
 /// The lead of [`due_for_request`].
 pub fn request_lead(issued_at: Timestamp, expires_at: Timestamp) -> Duration {
     REQUEST_LEAD_MAX.min(life(issued_at, expires_at) / 4)
+}
+
+/// Whether a token is still sent: more than min(5 s, an eighth of its life) is left, so that a short-lived one is sent at all.
+///
+/// One that is not sent any more is due, for a request and for the sweep: nobody waits for a refresh that finds nothing to do.
+pub fn sendable(issued_at: Timestamp, expires_at: Timestamp, now: Timestamp) -> bool {
+    expires_at.until(now) > SEND_MARGIN_MAX.min(life(issued_at, expires_at) / 8)
 }

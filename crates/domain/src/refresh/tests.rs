@@ -126,8 +126,62 @@ fn after_its_window_a_grace_provider_counts_as_strict() {
 }
 
 #[test]
+fn a_grace_window_that_closes_while_connecting_spends_no_replay_on_a_live_token() {
+    let (state, effect) = load(REQUEST, grant(GRACE, 1000), Some(intent(1, 59)));
+    assert_eq!(effect, Effect::Connect);
+    let using_up = |(_, effect)| matches!(effect, Effect::Finish(Outcome::UsingUp { .. }));
+    assert!(using_up(step(state.clone(), Event::Connected, Timestamp(NOW.0 + 1000))));
+    assert_eq!(step(state, Event::Connected, NOW).1, Effect::Journal);
+}
+
+#[test]
 fn a_provider_that_does_not_rotate_is_simply_asked_again() {
     assert_eq!(load(REQUEST, grant(Rotation::NonRotating, 0), Some(intent(9, 9999))).1, Effect::Connect);
+}
+
+#[test]
+fn an_unreadable_answer_of_a_provider_that_does_not_rotate_leaves_no_attempt_behind() {
+    let lost = || Event::Answered(AnswerKind::Ambiguous);
+    let effects = run(
+        load(REQUEST, grant(Rotation::NonRotating, 0), None),
+        &[Event::Connected, Event::Journalled, lost(), Event::Withdrawn, Event::Connected, Event::Journalled, lost(), Event::Withdrawn],
+    );
+    assert_eq!(sends(&effects), 2);
+    assert_eq!(effects.iter().filter(|effect| **effect == Effect::Withdraw).count(), 2, "{effects:?}");
+    let failed = Effect::Finish(Outcome::Failed { why: Failure::AnswerLost, retry_at: None });
+    assert_eq!(effects.last(), Some(&failed));
+}
+
+#[test]
+fn an_answer_that_cannot_be_read_now_is_not_taken_for_lost() {
+    let answered = IntentFacts { answered: Some(AttemptId(7)), ..intent(1, 5) };
+    let effects = run(load(REQUEST, grant(Rotation::Strict, -5), Some(answered)), &[Event::Unreadable]);
+    let failed = Effect::Finish(Outcome::Failed { why: Failure::Storage, retry_at: None });
+    assert_eq!(effects.last(), Some(&failed), "{effects:?}");
+}
+
+#[test]
+fn a_refused_token_without_an_end_is_not_used_up_for_ever() {
+    let endless = GrantFacts { expires_at: None, ..grant(Rotation::Strict, 0) };
+    let refused = Want::NewerThan(GrantRevision(4));
+    assert_eq!(load(refused, endless.clone(), Some(intent(1, 5))).1, Effect::Connect);
+    assert!(matches!(load(refused, endless.clone(), Some(intent(2, 5))).1, Effect::Bury { .. }));
+    // Nobody refused it: it serves.
+    assert!(matches!(load(REQUEST, endless, Some(intent(1, 5))).1, Effect::Finish(Outcome::UsingUp { .. })));
+}
+
+#[test]
+fn a_clock_that_was_set_back_opens_no_window_of_grace() {
+    let from_the_future = intent(1, -3600);
+    assert!(matches!(load(REQUEST, grant(GRACE, 1000), Some(from_the_future)).1, Effect::Finish(Outcome::UsingUp { .. })));
+}
+
+#[test]
+fn a_burial_that_was_not_written_is_no_death() {
+    let dead = Event::Answered(AnswerKind::Dead { code: "invalid_grant".into() });
+    let effects = run(load(REQUEST, grant(Rotation::Strict, 0), None), &[Event::Connected, Event::Journalled, dead, Event::NotStored]);
+    let failed = Effect::Finish(Outcome::Failed { why: Failure::Storage, retry_at: None });
+    assert_eq!(effects.last(), Some(&failed));
 }
 
 #[test]
@@ -207,4 +261,19 @@ fn the_sweep_leads_by_a_share_of_life_within_bounds() {
     // Never more than half of its life.
     assert!(!due_for_sweep(NOW, at(300), 255, at(149)));
     assert!(due_for_sweep(NOW, at(300), 255, at(150)));
+}
+
+#[test]
+fn a_token_that_is_not_sent_any_more_is_due() {
+    for life_s in [0, 1, 3, 8, 15, 20, 40, 60, 300, 3600, 36_000] {
+        let end = Timestamp(NOW.0 + life_s * 1000);
+        assert!(life_s == 0 || sendable(NOW, end, NOW), "a fresh token of {life_s} s is sent");
+        for left_ms in (0..=8_000).step_by(50) {
+            let now = Timestamp(end.0 - left_ms);
+            assert!(
+                sendable(NOW, end, now) || (due_for_request(NOW, end, now) && due_for_sweep(NOW, end, 0, now)),
+                "{left_ms} ms of {life_s} s"
+            );
+        }
+    }
 }
