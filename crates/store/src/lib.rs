@@ -35,14 +35,15 @@ use claviger_domain::id::{AccountId, AttemptId, GrantId, GrantRevision, RowRevis
 use claviger_domain::time::Timestamp;
 use claviger_domain::virtual_key::Accessor;
 use claviger_runtime::BoxFuture;
+use std::collections::BTreeSet;
 
 /// The answer of a store, later.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
 /// Rows with revisions.
 ///
-/// Every write names the revision that it replaces; losing the race is a normal answer ([`Write::Stale`]). Every method
-/// is one transaction. Cancel safety: dropping the future never undoes a write; it may or may not have happened.
+/// Every write to a row with a revision names the one that it replaces, save [`Store::account_place`], which decides by what is
+/// there; losing the race is a normal answer ([`Write::Stale`]). Every method is one transaction. Cancel safety: dropping the future never undoes a write; it may or may not have happened.
 pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// Everything, for building a view. A row that cannot be read is reported and harms no other.
     fn load(&self) -> Answer<'_, LoadedVault>;
@@ -58,6 +59,8 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// - The provider has a grant with this fingerprint: it is shared. The same secret stays under its revision and takes
     ///   the draft's origins and custody; another access token replaces the secret. While an intent is open the secret
     ///   stays in any case, since the same refresh token may have been sent. A dead key given again serves again.
+    /// - Else, if the draft's refresh token was given before and redeemed here since: what the account has came after it and
+    ///   stays; a new account gets a grant that needs a login. Another tool's file has such a token long after its rotation here.
     /// - Else, if the account's grant is its alone: the secret is replaced in place under the next revision, the grant
     ///   serves again, an open intent is closed (the new login wins).
     /// - Else it gets a grant of its own; what others share stays theirs.
@@ -100,8 +103,12 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// Marks a grant as dead and closes its intent.
     fn grant_bury(&self, grant: GrantId, from: GrantRevision, cause: String, now: Timestamp) -> Answer<'_, Write<()>>;
 
-    /// Whether the answer to an attempt is in the vault already; remembered for 30 days. A slot of such an attempt is done with.
+    /// Whether an attempt is done with: its answer is in the vault, or that of a later attempt of its intent is, or it was
+    /// withdrawn. Remembered for 30 days. A slot of such an attempt is needed no more.
     fn attempt_applied(&self, attempt: AttemptId) -> Answer<'_, bool>;
+
+    /// Every attempt of an open intent, also of a grant that no account needs or whose secret cannot be opened.
+    fn attempts_open(&self) -> Answer<'_, BTreeSet<AttemptId>>;
 
     /// Sets an account aside; of two ends for one scope the later one holds. An account that is gone needs no block.
     /// At most [`BLOCKS_PER_ACCOUNT_MAX`] are kept, those that end last.
@@ -148,13 +155,16 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// [`StoreError::Row`] of the table `spill`, row `grant/attempt`.
     fn spill_read(&self, grant: GrantId, from: GrantRevision, attempt: AttemptId) -> Answer<'_, Option<SpillRecord>>;
 
+    /// Whether a slot holds no answer at all, whatever it belongs to; `true` where there is none. Needs no key.
+    fn spill_is_empty(&self, attempt: AttemptId) -> Answer<'_, bool>;
+
     /// Removes a slot.
     fn spill_remove(&self, attempt: AttemptId) -> Answer<'_, ()>;
 
     /// All slots that exist, for recovery at start and for `doctor`.
     fn spill_list(&self) -> Answer<'_, Vec<AttemptId>>;
 
-    /// Ends the store: pending writes are done, the WAL is truncated. Further calls fail with [`StoreError::Closed`], save
+    /// Ends the store: pending writes are done, the WAL is truncated unless another process reads it. Further calls fail with [`StoreError::Closed`], save
     /// those on locks and spill slots: an answer that is still on its way is kept.
     fn close(&self) -> Answer<'_, ()>;
 }

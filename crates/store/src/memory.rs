@@ -239,6 +239,10 @@ impl Store for MemoryStore {
         self.answer("attempt_applied", move |state| Ok(state.applied.contains_key(&attempt)))
     }
 
+    fn attempts_open(&self) -> Answer<'_, BTreeSet<AttemptId>> {
+        self.answer("attempts_open", |state| Ok(state.attempts_open()))
+    }
+
     fn block_put(&self, account: AccountId, block: Block) -> Answer<'_, ()> {
         self.answer("block_put", move |state| {
             state.block_put(account, block);
@@ -328,6 +332,10 @@ impl Store for MemoryStore {
             Some(Slot::Filled { .. }) => Err(slot_fault(grant, attempt, RowFaultKind::Swapped)),
             Some(Slot::Damaged) => Err(slot_fault(grant, attempt, RowFaultKind::Damaged)),
         })
+    }
+
+    fn spill_is_empty(&self, attempt: AttemptId) -> Answer<'_, bool> {
+        self.answer("spill_is_empty", move |state| Ok(matches!(state.slots.get(&attempt), None | Some(Slot::Empty))))
     }
 
     fn spill_remove(&self, attempt: AttemptId) -> Answer<'_, ()> {

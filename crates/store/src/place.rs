@@ -14,6 +14,8 @@ pub(crate) struct PlaceFacts {
     pub(crate) account: Option<KnownAccount>,
     /// The grant of the draft's provider with the draft's fingerprint.
     pub(crate) grant: Option<KnownGrant>,
+    /// Whether the draft's refresh token was given before and redeemed here since.
+    pub(crate) spent: bool,
 }
 
 /// The account that a draft is about.
@@ -49,6 +51,10 @@ pub(crate) enum SecretMatch {
 pub(crate) enum GrantPlan {
     /// A new row.
     Insert,
+    /// A new row that needs a login: its refresh token must not be sent.
+    InsertDead,
+    /// The row stays as it is: what it holds came after the draft's secret.
+    Keep(GrantId),
     /// The draft's secret takes the place of the row's under the next revision; it serves again, its intent is closed.
     Replace(GrantId),
     /// The secret stays under its revision; origins and custody become the draft's.
@@ -57,29 +63,30 @@ pub(crate) enum GrantPlan {
 
 impl GrantPlan {
     pub(crate) fn moves_secret(self) -> bool {
-        !matches!(self, Self::Rebind(_))
+        match self {
+            Self::Insert | Self::InsertDead | Self::Replace(_) => true,
+            Self::Keep(_) | Self::Rebind(_) => false,
+        }
     }
 }
 
 /// Decides what becomes of the grant.
 ///
-/// While an intent is open, the same refresh token never replaces itself: that would forget that it may have been sent.
+/// While an intent is open, the same refresh token never replaces itself: that would forget that it may have been sent. A
+/// spent one never replaces anything: another tool's file still has it long after it was rotated here.
 pub(crate) fn plan(facts: &PlaceFacts) -> GrantPlan {
     match (facts.grant, facts.account) {
-        (Some(grant), _) if grant.secret == SecretMatch::Same || grant.intent_open => GrantPlan::Rebind(grant.id),
+        (Some(grant), _) if grant.secret == SecretMatch::Same || grant.intent_open || facts.spent => GrantPlan::Rebind(grant.id),
+        (None, Some(account)) if facts.spent => GrantPlan::Keep(account.grant),
+        (None, None) if facts.spent => GrantPlan::InsertDead,
         (Some(grant), _) => GrantPlan::Replace(grant.id),
         (None, Some(account)) if !account.shares_grant => GrantPlan::Replace(account.grant),
         (None, _) => GrantPlan::Insert,
     }
 }
 
-/// The part of a secret by which its grant is known: the refresh token, else the access token, or the key.
-pub(crate) fn identifying(secret: &GrantSecret) -> &str {
-    match secret {
-        GrantSecret::OAuth { access, refresh } => refresh.as_ref().unwrap_or(access).expose(),
-        GrantSecret::ApiKey { key } => key.expose(),
-    }
-}
+/// Why a grant that came in with a spent refresh token needs a login.
+pub(crate) const SPENT_CAUSE: &str = "its refresh token was used up here before";
 
 /// Compares two secrets of one fingerprint.
 pub(crate) fn compare(stored: &GrantSecret, draft: &GrantSecret) -> SecretMatch {
@@ -159,7 +166,22 @@ mod tests {
             (None, Some(KnownGrant { secret: SecretMatch::Unreadable, ..SAME }), GrantPlan::Replace(GrantId(2))),
         ];
         for (account, grant, expected) in table {
-            assert_eq!(plan(&PlaceFacts { account, grant }), expected, "{account:?} {grant:?}");
+            assert_eq!(plan(&PlaceFacts { account, grant, spent: false }), expected, "{account:?} {grant:?}");
+        }
+    }
+
+    #[test]
+    fn a_spent_refresh_token_replaces_nothing() {
+        let other = KnownGrant { secret: SecretMatch::OtherAccess, ..SAME };
+        let table = [
+            (None, None, GrantPlan::InsertDead),
+            (Some(ALONE), None, GrantPlan::Keep(GrantId(1))),
+            (Some(KnownAccount { shares_grant: true, ..ALONE }), None, GrantPlan::Keep(GrantId(1))),
+            (None, Some(other), GrantPlan::Rebind(GrantId(2))),
+            (Some(ALONE), Some(other), GrantPlan::Rebind(GrantId(2))),
+        ];
+        for (account, grant, expected) in table {
+            assert_eq!(plan(&PlaceFacts { account, grant, spent: true }), expected, "{account:?} {grant:?}");
         }
     }
 
@@ -167,7 +189,7 @@ mod tests {
     fn the_same_refresh_token_never_closes_an_open_intent() {
         for secret in [SecretMatch::Same, SecretMatch::OtherAccess, SecretMatch::Unreadable] {
             let grant = Some(KnownGrant { secret, intent_open: true, ..SAME });
-            assert_eq!(plan(&PlaceFacts { account: Some(ALONE), grant }), GrantPlan::Rebind(GrantId(2)));
+            assert_eq!(plan(&PlaceFacts { account: Some(ALONE), grant, spent: false }), GrantPlan::Rebind(GrantId(2)));
         }
     }
 

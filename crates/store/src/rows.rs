@@ -88,6 +88,14 @@ impl GrantSecret {
             Self::ApiKey { .. } => CredentialKind::ApiKey,
         }
     }
+
+    /// The part by which its grant is known and fingerprinted: the refresh token, else the access token, or the key.
+    pub fn identifying(&self) -> &str {
+        match self {
+            Self::OAuth { access, refresh } => refresh.as_ref().unwrap_or(access).expose(),
+            Self::ApiKey { key } => key.expose(),
+        }
+    }
 }
 
 /// A grant with its secret opened.

@@ -92,17 +92,7 @@ impl Spill {
 
     /// Reads a slot. `None` for an empty one, and where there is none; a torn or changed one is a fault that names it.
     pub(crate) fn read(&self, place: &SpillPlace) -> Result<Option<SpillRecord>, StoreError> {
-        let path = self.slot(place.attempt);
-        let file = match file_open(&path) {
-            Ok(file) => file,
-            Err(StoreError::Absent { .. }) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let mut bytes = Vec::with_capacity(SPILL_SLOT_BYTES);
-        file.take(SPILL_SLOT_BYTES as u64).read_to_end(&mut bytes).map_err(StoreError::io("reading the slot", &path))?;
-        if bytes.iter().all(|byte| *byte == 0) {
-            return Ok(None);
-        }
+        let Some(bytes) = self.bytes(place.attempt)? else { return Ok(None) };
         let sealed = bytes.split_first_chunk::<LENGTH_BYTES>().and_then(|(length, rest)| {
             let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
             rest.get(..length)
@@ -110,6 +100,24 @@ impl Spill {
         let sealed = sealed.ok_or_else(|| place.fault(RowFaultKind::Damaged))?;
         let plain = self.keyring.open(&binding(&place.row(), place), sealed).map_err(|kind| place.fault(kind))?;
         decode(&plain).map(Some).ok_or_else(|| place.fault(RowFaultKind::Malformed))
+    }
+
+    /// Whether a slot holds nothing, or is not there.
+    pub(crate) fn is_empty(&self, attempt: AttemptId) -> Result<bool, StoreError> {
+        Ok(self.bytes(attempt)?.is_none())
+    }
+
+    /// What stands in a slot; `None` for zeros alone, and where there is none.
+    fn bytes(&self, attempt: AttemptId) -> Result<Option<Vec<u8>>, StoreError> {
+        let path = self.slot(attempt);
+        let file = match file_open(&path) {
+            Ok(file) => file,
+            Err(StoreError::Absent { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut bytes = Vec::with_capacity(SPILL_SLOT_BYTES);
+        file.take(SPILL_SLOT_BYTES as u64).read_to_end(&mut bytes).map_err(StoreError::io("reading the slot", &path))?;
+        Ok(bytes.iter().any(|byte| *byte != 0).then_some(bytes))
     }
 
     /// Removes a slot; one that is gone is no error.

@@ -37,6 +37,7 @@ use claviger_domain::virtual_key::Accessor;
 use claviger_runtime::Clock;
 use fault::Fault;
 use rusqlite::Connection;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use writer::Writer;
@@ -178,6 +179,10 @@ impl Store for SqliteStore {
         self.writer.read("looking for an attempt", move |connection, _| journal::is_applied(connection, attempt))
     }
 
+    fn attempts_open(&self) -> Answer<'_, BTreeSet<AttemptId>> {
+        self.writer.read("looking for open attempts", |connection, _| journal::open_attempts(connection))
+    }
+
     fn block_put(&self, account: AccountId, block: Block) -> Answer<'_, ()> {
         self.writer.write("blocking an account", move |transaction, _| block::put(transaction, account, &block))
     }
@@ -234,6 +239,10 @@ impl Store for SqliteStore {
 
     fn spill_read(&self, grant: GrantId, from: GrantRevision, attempt: AttemptId) -> Answer<'_, Option<SpillRecord>> {
         self.blocking("reading a slot", move |spill| spill.read(&SpillPlace { grant, from, attempt }))
+    }
+
+    fn spill_is_empty(&self, attempt: AttemptId) -> Answer<'_, bool> {
+        self.blocking("looking into a slot", move |spill| spill.is_empty(attempt))
     }
 
     fn spill_remove(&self, attempt: AttemptId) -> Answer<'_, ()> {

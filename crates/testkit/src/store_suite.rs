@@ -44,12 +44,18 @@ macro_rules! store_suite {
             the_same_refresh_token_never_closes_an_open_intent
             another_access_token_of_the_same_login_moves_the_revision
             a_new_login_closes_an_open_intent
+            a_refresh_token_that_was_redeemed_here_never_comes_back
+            a_redeemed_refresh_token_of_a_removed_account_needs_a_login
+            a_token_that_may_have_been_redeemed_never_comes_back
             a_dead_key_given_again_serves_again_and_a_dead_login_does_not
             origins_and_custody_change_without_moving_the_revision
             a_hand_that_disabled_an_account_outlives_the_same_secret
             an_intent_is_read_back_and_joined_by_a_second_attempt
             an_intent_for_another_revision_is_stale
             an_intent_closes_with_its_last_attempt
+            an_attempt_that_was_withdrawn_is_done_with
+            a_commit_is_done_with_every_attempt_of_its_intent
+            open_attempts_are_known_also_where_no_account_needs_the_grant
             a_commit_moves_the_revision_and_closes_the_intent
             a_commit_without_a_refresh_token_keeps_the_old_one
             a_followed_file_means_what_it_says
@@ -72,6 +78,7 @@ macro_rules! store_suite {
             an_answer_comes_back_out_of_its_slot
             an_answer_opens_for_its_own_grant_and_revision_only
             a_slot_without_an_answer_is_no_answer
+            a_slot_that_holds_anything_is_not_empty
             a_slot_holds_64_kib_and_no_more
             a_closed_store_refuses_all_but_slots
         }

@@ -1,12 +1,12 @@
 //! The rows in memory and what every write does to them.
 
 use crate::place::{
-    AccountFacts, GrantPlan, KnownAccount, KnownGrant, PlaceFacts, SecretMatch, account_after, compare, identifying, outcome, plan,
+    AccountFacts, GrantPlan, KnownAccount, KnownGrant, PlaceFacts, SPENT_CAUSE, SecretMatch, account_after, compare, outcome, plan,
 };
 use crate::seal::Keyring;
 use crate::{
-    APPLIED_REMEMBERED, AccountDraft, AccountPatch, AccountRow, AuditEntry, BLOCKS_PER_ACCOUNT_MAX, GrantCommit, GrantDraft, GrantRow,
-    GrantSecret, IntentRow, KeyDraft, KeyRow, LoadedVault, Placed, PlacedOutcome, RUN_KEY_REMEMBERED, RowFault, RowFaultKind,
+    APPLIED_REMEMBERED, AccountDraft, AccountPatch, AccountRow, AuditEntry, BLOCKS_PER_ACCOUNT_MAX, Fingerprint, GrantCommit, GrantDraft,
+    GrantRow, GrantSecret, IntentRow, KeyDraft, KeyRow, LoadedVault, Placed, PlacedOutcome, RUN_KEY_REMEMBERED, RowFault, RowFaultKind,
     STICKY_ROWS_MAX, SpillRecord, StickyRow, StoreError, Write,
 };
 use claviger_domain::block::{Block, BlockScope, longest};
@@ -39,6 +39,10 @@ pub(super) struct State {
     grants: BTreeMap<GrantId, GrantRow>,
     last_grant: i64,
     damaged: BTreeSet<GrantId>,
+    /// Grants whose secret came from outside.
+    given: BTreeSet<GrantId>,
+    /// Refresh tokens that came from outside and were redeemed since.
+    spent: BTreeSet<(ProviderId, Fingerprint)>,
     blocks: BTreeMap<AccountId, BTreeMap<BlockScope, Block>>,
     keys: BTreeMap<Accessor, KeyRow>,
     sticky: BTreeMap<(ProviderId, u64), StickyRow>,
@@ -115,9 +119,18 @@ impl State {
         let identity = identity.normalized();
         let known_grant = self.find_grant(keyring, &provider, &secret.secret);
         let known_account = self.find_account(&provider, &identity, known_grant);
-        let plan = plan(&PlaceFacts { account: known_account, grant: known_grant });
+        let spent = self.spent.contains(&(provider.clone(), keyring.fingerprint(secret.secret.identifying())));
+        let plan = plan(&PlaceFacts { account: known_account, grant: known_grant, spent });
         let (grant, grant_changed) = match plan {
             GrantPlan::Insert => (self.grant_insert(keyring, &provider, secret), true),
+            GrantPlan::InsertDead => {
+                let id = self.grant_insert(keyring, &provider, secret);
+                if let Some(row) = self.grants.get_mut(&id) {
+                    row.state = GrantState::NeedsLogin { cause: SPENT_CAUSE.to_owned(), since: now };
+                }
+                (id, true)
+            }
+            GrantPlan::Keep(id) => (id, false),
             GrantPlan::Replace(id) => {
                 self.grant_replace(keyring, id, secret);
                 (id, true)
@@ -144,7 +157,7 @@ impl State {
     }
 
     fn find_grant(&self, keyring: &Keyring, provider: &ProviderId, secret: &GrantSecret) -> Option<KnownGrant> {
-        let fingerprint = keyring.fingerprint(identifying(secret));
+        let fingerprint = keyring.fingerprint(secret.identifying());
         let row = self.grants.values().find(|row| row.provider == *provider && row.fingerprint == fingerprint)?;
         let damaged = self.damaged.contains(&row.id);
         let secret = if damaged { SecretMatch::Unreadable } else { compare(&row.secret, secret) };
@@ -178,21 +191,34 @@ impl State {
         let GrantDraft { secret, expires_at, issued_at, origins, custody } = draft;
         self.last_grant += 1;
         let id = GrantId(self.last_grant);
-        let fingerprint = keyring.fingerprint(identifying(&secret));
+        let fingerprint = keyring.fingerprint(secret.identifying());
         let (revision, state, intent, provider) = (GrantRevision::FIRST, GrantState::Live, None, provider.clone());
         self.grants
             .insert(id, GrantRow { id, provider, revision, secret, fingerprint, expires_at, issued_at, origins, custody, state, intent });
+        self.given.insert(id);
         id
     }
 
     fn grant_replace(&mut self, keyring: &Keyring, id: GrantId, draft: GrantDraft) {
         let GrantDraft { secret, expires_at, issued_at, origins, custody } = draft;
         self.damaged.remove(&id);
+        if self.grants.get(&id).is_some_and(|row| row.intent.is_some()) {
+            self.spend(id, keyring.fingerprint(secret.identifying()));
+        }
+        self.given.insert(id);
         if let Some(row) = self.grants.get_mut(&id) {
             row.revision = row.revision.next();
-            row.fingerprint = keyring.fingerprint(identifying(&secret));
+            row.fingerprint = keyring.fingerprint(secret.identifying());
             (row.secret, row.expires_at, row.issued_at) = (secret, expires_at, issued_at);
             (row.origins, row.custody, row.state, row.intent) = (origins, custody, GrantState::Live, None);
+        }
+    }
+
+    fn spend(&mut self, id: GrantId, next: Fingerprint) {
+        let row = self.grants.get(&id).filter(|row| row.fingerprint != next && self.given.contains(&id));
+        let refreshable = |row: &&GrantRow| matches!(&row.secret, GrantSecret::OAuth { refresh: Some(_), .. });
+        if let Some(row) = row.filter(refreshable) {
+            self.spent.insert((row.provider.clone(), row.fingerprint));
         }
     }
 
@@ -213,6 +239,7 @@ impl State {
         if !referenced && self.grants.get(&id).is_some_and(|row| row.intent.is_none()) {
             self.grants.remove(&id);
             self.damaged.remove(&id);
+            self.given.remove(&id);
             self.version += 1;
         }
     }
@@ -259,11 +286,13 @@ impl State {
     pub(super) fn intent_withdraw(&mut self, grant: GrantId, from: GrantRevision, attempt: AttemptId) -> Write<()> {
         let Some(row) = self.at_revision(grant, from) else { return Write::Stale };
         let Some(open) = row.intent.as_mut().filter(|open| open.attempts.contains(&attempt)) else { return Write::Stale };
+        let opened_at = open.opened_at;
         open.attempts.retain(|other| *other != attempt);
         if open.attempts.is_empty() {
             row.intent = None;
             self.drop_unreferenced(grant);
         }
+        self.applied.entry(attempt).or_insert(opened_at);
         Write::Done(())
     }
 
@@ -280,7 +309,9 @@ impl State {
             (secret, _) => secret,
         };
         let provider = row.provider.clone();
-        if let Some(twin) = self.find_grant(keyring, &provider, &secret).filter(|twin| twin.id != id) {
+        let settled: Vec<AttemptId> = row.intent.iter().flat_map(|intent| intent.attempts.iter().copied()).collect();
+        let twin = self.find_grant(keyring, &provider, &secret).filter(|twin| twin.id != id);
+        if let Some(twin) = twin {
             if twin.intent_open {
                 return Ok(Write::Stale);
             }
@@ -289,19 +320,32 @@ impl State {
             }
             self.drop_unreferenced(twin.id);
         }
+        if let Some(attempt) = attempt {
+            let next = keyring.fingerprint(secret.identifying());
+            self.spend(id, next);
+            if twin.is_none() && self.grants.get(&id).is_some_and(|row| row.fingerprint != next) {
+                self.given.remove(&id);
+            } else if twin.is_some() {
+                self.given.insert(id);
+            }
+            for attempt in settled.into_iter().chain([attempt]) {
+                self.applied.entry(attempt).or_insert(issued_at);
+            }
+            self.applied.retain(|_, at| *at >= issued_at.minus(APPLIED_REMEMBERED));
+        }
         if let Some(row) = self.grants.get_mut(&id) {
             row.revision = from.next();
-            row.fingerprint = keyring.fingerprint(identifying(&secret));
+            row.fingerprint = keyring.fingerprint(secret.identifying());
             (row.secret, row.expires_at, row.issued_at) = (secret, expires_at, issued_at);
             (row.state, row.intent) = (GrantState::Live, None);
-        }
-        if let Some(attempt) = attempt {
-            self.applied.entry(attempt).or_insert(issued_at);
-            self.applied.retain(|_, at| *at >= issued_at.minus(APPLIED_REMEMBERED));
         }
         self.drop_unreferenced(id);
         self.version += 1;
         Ok(Write::Done(from.next()))
+    }
+
+    pub(super) fn attempts_open(&self) -> BTreeSet<AttemptId> {
+        self.grants.values().filter_map(|row| row.intent.as_ref()).flat_map(|intent| intent.attempts.iter().copied()).collect()
     }
 
     pub(super) fn grant_bury(&mut self, id: GrantId, from: GrantRevision, cause: String, now: Timestamp) -> Write<()> {

@@ -3,7 +3,7 @@
 use super::cells::Cells;
 use super::fault::Fault;
 use super::grant;
-use crate::place::{AccountFacts, GrantPlan, KnownAccount, KnownGrant, PlaceFacts, account_after, outcome, plan};
+use crate::place::{AccountFacts, GrantPlan, KnownAccount, KnownGrant, PlaceFacts, SPENT_CAUSE, account_after, outcome, plan};
 use crate::seal::Keyring;
 use crate::{AccountDraft, AccountPatch, AccountRow, Placed, PlacedOutcome, RowFault, RowFaultKind, Write};
 use claviger_domain::credential::{Source, Standing};
@@ -83,9 +83,16 @@ pub(super) fn place(transaction: &Transaction<'_>, keyring: &Keyring, draft: Acc
     let identity = identity.normalized();
     let known_grant = grant::find(transaction, keyring, &provider, &secret.secret)?;
     let known_account = find(transaction, &provider, identity.key().as_deref(), known_grant)?;
-    let plan = plan(&PlaceFacts { account: known_account, grant: known_grant });
+    let spent = grant::is_spent(transaction, keyring, &provider, &secret.secret)?;
+    let plan = plan(&PlaceFacts { account: known_account, grant: known_grant, spent });
     let (grant, grant_changed) = match plan {
         GrantPlan::Insert => (grant::insert(transaction, keyring, &provider, &secret)?, true),
+        GrantPlan::InsertDead => {
+            let id = grant::insert(transaction, keyring, &provider, &secret)?;
+            grant::mark_dead(transaction, id, SPENT_CAUSE, now)?;
+            (id, true)
+        }
+        GrantPlan::Keep(id) => (id, false),
         GrantPlan::Replace(id) => {
             grant::replace(transaction, keyring, id, &provider, &secret)?;
             (id, true)

@@ -3,9 +3,9 @@
 use super::cells::{Cells, origins_from_text, origins_text};
 use super::fault::Fault;
 use super::journal;
-use crate::place::{KnownGrant, SecretMatch, compare, identifying};
+use crate::place::{KnownGrant, SecretMatch, compare};
 use crate::seal::{Binding, Keyring};
-use crate::{GrantCommit, GrantDraft, GrantRow, GrantSecret, IntentRow, RowFault, Write};
+use crate::{Fingerprint, GrantCommit, GrantDraft, GrantRow, GrantSecret, IntentRow, RowFault, Write};
 use claviger_domain::credential::{CredentialKind, Custody, GrantState};
 use claviger_domain::id::{GrantId, GrantRevision, ProviderId};
 use claviger_domain::origin::{Purpose, StoredOrigins};
@@ -126,7 +126,7 @@ pub(super) fn find(
     provider: &ProviderId,
     secret: &GrantSecret,
 ) -> Result<Option<KnownGrant>, Fault> {
-    let fingerprint = keyring.fingerprint(identifying(secret));
+    let fingerprint = keyring.fingerprint(secret.identifying());
     let mut statement = connection.prepare_cached("SELECT * FROM grants WHERE provider = ?1 AND fingerprint = ?2")?;
     let mut rows = statement.query((provider.as_str(), fingerprint.0))?;
     let Some(row) = rows.next()? else { return Ok(None) };
@@ -161,7 +161,7 @@ pub(super) fn insert(
         sealed.access,
         sealed.refresh,
         sealed.key,
-        keyring.fingerprint(identifying(&draft.secret)).0,
+        keyring.fingerprint(draft.secret.identifying()).0,
         draft.expires_at.map(|at| at.0),
         draft.issued_at.0,
         origins_text(&draft.origins),
@@ -170,7 +170,25 @@ pub(super) fn insert(
     Ok(id)
 }
 
-/// A new secret in the place of the old one, which need not be readable. The new login wins over an open intent.
+/// Whether the refresh token of a secret was given before and redeemed here since.
+pub(super) fn is_spent(connection: &Connection, keyring: &Keyring, provider: &ProviderId, secret: &GrantSecret) -> Result<bool, Fault> {
+    let fingerprint = keyring.fingerprint(secret.identifying());
+    Ok(connection
+        .prepare_cached("SELECT 1 FROM spent WHERE provider = ?1 AND fingerprint = ?2")?
+        .exists((provider.as_str(), fingerprint.0))?)
+}
+
+/// Remembers that the refresh token of a grant was redeemed, where another one takes its place. Only one that was given from
+/// outside can be given again, so that this grows by logins and not by refreshes.
+fn spend(transaction: &Transaction<'_>, id: GrantId, next: Fingerprint, at: Timestamp) -> Result<(), Fault> {
+    let insert = "INSERT INTO spent (provider, fingerprint, spent_at) SELECT provider, fingerprint, ?3 FROM grants \
+                  WHERE id = ?1 AND given AND refresh_token IS NOT NULL AND fingerprint <> ?2 ON CONFLICT DO NOTHING";
+    transaction.prepare_cached(insert)?.execute((id.0, next.0, at.0))?;
+    Ok(())
+}
+
+/// A new secret in the place of the old one, which need not be readable. The new login wins over an open intent, whose
+/// refresh token may have been redeemed.
 pub(super) fn replace(
     transaction: &Transaction<'_>,
     keyring: &Keyring,
@@ -179,8 +197,11 @@ pub(super) fn replace(
     draft: &GrantDraft,
 ) -> Result<(), Fault> {
     let next = revision(transaction, id)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?.next();
+    if journal::is_open(transaction, id)? {
+        spend(transaction, id, keyring.fingerprint(draft.secret.identifying()), draft.issued_at)?;
+    }
     journal::close(transaction, id)?;
-    let update = "UPDATE grants SET origins = ?2, followed_path = ?3 WHERE id = ?1";
+    let update = "UPDATE grants SET origins = ?2, followed_path = ?3, given = TRUE WHERE id = ?1";
     transaction.prepare_cached(update)?.execute((id.0, origins_text(&draft.origins), followed_path(&draft.custody)))?;
     let place = Place::new(id, next, provider, &draft.origins);
     secret_write(transaction, keyring, (id, &place), &draft.secret, (draft.expires_at, draft.issued_at))
@@ -204,7 +225,7 @@ fn secret_write(
         sealed.access,
         sealed.refresh,
         sealed.key,
-        keyring.fingerprint(identifying(secret)).0,
+        keyring.fingerprint(secret.identifying()).0,
         expires_at.map(|at| at.0),
         issued_at.0,
     ))?;
@@ -250,37 +271,52 @@ pub(super) fn commit(transaction: &Transaction<'_>, keyring: &Keyring, commit: G
         }
         (secret, _) => secret,
     };
-    if !absorb_twin(transaction, keyring, (id, &row.provider), &secret)? {
+    let twin = absorb_twin(transaction, keyring, (id, &row.provider), &secret)?;
+    if twin == Twin::Busy {
         return Ok(Write::Stale);
+    }
+    if let Some(attempt) = attempt {
+        let next = keyring.fingerprint(secret.identifying());
+        spend(transaction, id, next, issued_at)?;
+        let given = "UPDATE grants SET given = ?3 OR (given AND fingerprint = ?2) WHERE id = ?1";
+        transaction.prepare_cached(given)?.execute((id.0, next.0, twin == Twin::Absorbed))?;
+        journal::settled(transaction, id, attempt, issued_at)?;
     }
     let place = Place::new(id, from.next(), &row.provider, &row.origins);
     secret_write(transaction, keyring, (id, &place), &secret, (expires_at, issued_at))?;
     journal::close(transaction, id)?;
-    if let Some(attempt) = attempt {
-        journal::applied(transaction, attempt, issued_at)?;
-    }
     drop_unreferenced(transaction, id)?;
     Ok(Write::Done(from.next()))
 }
 
+/// What became of another grant that had the fingerprint first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Twin {
+    /// There was none.
+    Absent,
+    /// Its accounts moved here, and it is gone.
+    Absorbed,
+    /// Its own refresh is open: the secret is its, and it decides.
+    Busy,
+}
+
 /// Makes room for a fingerprint that another grant of the provider has, as when the same login came in by another way at
-/// the same time: that grant's accounts move here, and it goes. Answers `false` where its own refresh is open: then
-/// the secret is its, and it decides.
+/// the same time.
 fn absorb_twin(
     transaction: &Transaction<'_>,
     keyring: &Keyring,
     (id, provider): (GrantId, &ProviderId),
     secret: &GrantSecret,
-) -> Result<bool, Fault> {
+) -> Result<Twin, Fault> {
     let twin = find(transaction, keyring, provider, secret)?.filter(|twin| twin.id != id);
-    let Some(twin) = twin else { return Ok(true) };
+    let Some(twin) = twin else { return Ok(Twin::Absent) };
     if twin.intent_open {
-        return Ok(false);
+        return Ok(Twin::Busy);
     }
     let moved = "UPDATE accounts SET grant_id = ?2, revision = revision + 1 WHERE grant_id = ?1";
     transaction.prepare_cached(moved)?.execute((twin.id.0, id.0))?;
     drop_unreferenced(transaction, twin.id)?;
-    Ok(true)
+    Ok(Twin::Absorbed)
 }
 
 /// Marks a grant as dead and closes its intent.
@@ -294,10 +330,16 @@ pub(super) fn bury(
     if revision(transaction, id)? != Some(from) {
         return Ok(Write::Stale);
     }
-    transaction.prepare_cached("UPDATE grants SET dead_cause = ?2, dead_since = ?3 WHERE id = ?1")?.execute((id.0, cause, now.0))?;
+    mark_dead(transaction, id, cause, now)?;
     journal::close(transaction, id)?;
     drop_unreferenced(transaction, id)?;
     Ok(Write::Done(()))
+}
+
+/// Marks a grant as one that only a new login helps.
+pub(super) fn mark_dead(transaction: &Transaction<'_>, id: GrantId, cause: &str, now: Timestamp) -> Result<(), Fault> {
+    transaction.prepare_cached("UPDATE grants SET dead_cause = ?2, dead_since = ?3 WHERE id = ?1")?.execute((id.0, cause, now.0))?;
+    Ok(())
 }
 
 /// The provider of a grant, whether or not its secret opens.

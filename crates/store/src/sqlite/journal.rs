@@ -7,7 +7,7 @@ use crate::{IntentRow, RowFault, Write};
 use claviger_domain::id::{AttemptId, GrantId, GrantRevision};
 use claviger_domain::time::Timestamp;
 use rusqlite::{Connection, Row, Transaction};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 /// How long an applied attempt is remembered: far longer than any slot of it can wait for recovery.
@@ -90,6 +90,10 @@ pub(super) fn withdraw(transaction: &Transaction<'_>, grant: GrantId, from: Gran
     if grant::revision(transaction, grant)? != Some(from) {
         return Ok(Write::Stale);
     }
+    // Its slot holds nothing that anybody needs: what it says was acted upon, or nothing was sent.
+    let applied = "INSERT INTO attempts_applied (attempt, applied_at) SELECT attempt, opened_at FROM intent_attempts \
+                   JOIN intents USING (grant_id) WHERE grant_id = ?1 AND attempt = ?2 ON CONFLICT DO NOTHING";
+    transaction.prepare_cached(applied)?.execute((grant.0, blob(attempt)))?;
     let delete = "DELETE FROM intent_attempts WHERE grant_id = ?1 AND attempt = ?2";
     if transaction.prepare_cached(delete)?.execute((grant.0, blob(attempt)))? == 0 {
         return Ok(Write::Stale);
@@ -100,16 +104,29 @@ pub(super) fn withdraw(transaction: &Transaction<'_>, grant: GrantId, from: Gran
     Ok(Write::Done(()))
 }
 
+/// Whether a refresh was begun and not ended.
+pub(super) fn is_open(connection: &Connection, grant: GrantId) -> Result<bool, Fault> {
+    Ok(connection.prepare_cached("SELECT 1 FROM intents WHERE grant_id = ?1")?.exists([grant.0])?)
+}
+
+/// Every attempt of an open intent, whoever still needs its grant.
+pub(super) fn open_attempts(connection: &Connection) -> Result<BTreeSet<AttemptId>, Fault> {
+    let mut statement = connection.prepare_cached("SELECT grant_id, attempt FROM intent_attempts")?;
+    statement.query_and_then([], |row| read_attempt(row).map_err(Fault::from))?.collect()
+}
+
 /// Closes the intent of a grant, if one is open.
 pub(super) fn close(transaction: &Transaction<'_>, grant: GrantId) -> Result<(), Fault> {
     transaction.prepare_cached("DELETE FROM intents WHERE grant_id = ?1")?.execute([grant.0])?;
     Ok(())
 }
 
-/// Remembers that the answer to an attempt is in the vault; forgets what is too old to matter.
-pub(super) fn applied(transaction: &Transaction<'_>, attempt: AttemptId, at: Timestamp) -> Result<(), Fault> {
-    let insert = "INSERT INTO attempts_applied (attempt, applied_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
-    transaction.prepare_cached(insert)?.execute((blob(attempt), at.0))?;
+/// Remembers that the answer to an attempt is in the vault, with all other attempts of the intent, whose answers matter no
+/// more; forgets what is too old to matter.
+pub(super) fn settled(transaction: &Transaction<'_>, grant: GrantId, attempt: AttemptId, at: Timestamp) -> Result<(), Fault> {
+    let insert = "INSERT INTO attempts_applied (attempt, applied_at) \
+                  SELECT attempt, ?3 FROM intent_attempts WHERE grant_id = ?1 UNION SELECT ?2, ?3 WHERE TRUE ON CONFLICT DO NOTHING";
+    transaction.prepare_cached(insert)?.execute((grant.0, blob(attempt), at.0))?;
     transaction.prepare_cached("DELETE FROM attempts_applied WHERE applied_at < ?1")?.execute([at.minus(APPLIED_REMEMBERED).0])?;
     Ok(())
 }

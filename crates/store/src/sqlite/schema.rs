@@ -13,10 +13,11 @@ const APPLICATION_ID: i32 = 0x434c_5647;
 pub const BACKUPS_MAX: usize = 8;
 
 /// The newest schema that this program knows.
-pub(super) const SCHEMA_VERSION: u32 = 2;
+pub(super) const SCHEMA_VERSION: u32 = 3;
 
 /// All steps; the schema version is how many were made.
-const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [include_str!("migrations/0001_vault.sql"), include_str!("migrations/0002_sticky.sql")];
+const MIGRATIONS: [&str; SCHEMA_VERSION as usize] =
+    [include_str!("migrations/0001_vault.sql"), include_str!("migrations/0002_sticky.sql"), include_str!("migrations/0003_spent.sql")];
 
 /// Lays the schema into an empty database, up to a version.
 pub(super) fn lay(connection: &mut Connection, version: u32) -> Result<(), Fault> {

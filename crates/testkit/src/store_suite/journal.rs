@@ -2,7 +2,7 @@
 
 use super::{account, commit, draft, email, grant, intent, later, oauth, place, place_first, texts, version};
 use claviger_domain::credential::{Custody, GrantState};
-use claviger_domain::id::{AttemptId, GrantId, GrantRevision, InstanceId};
+use claviger_domain::id::{AttemptId, GrantId, GrantRevision, InstanceId, RowRevision};
 use claviger_store::{APPLIED_REMEMBERED, GrantCommit, IntentRow, Store, Write};
 
 const FIRST: GrantRevision = GrantRevision::FIRST;
@@ -38,6 +38,33 @@ pub async fn an_intent_closes_with_its_last_attempt(store: &dyn Store) {
     assert_eq!(store.intent_withdraw(placed.grant, FIRST, AttemptId(2)).await.unwrap(), Write::Done(()));
     assert_eq!(grant(store, placed.grant).await.intent, None);
     assert_eq!(store.intent_withdraw(placed.grant, FIRST, AttemptId(2)).await.unwrap(), Write::Stale);
+}
+
+pub async fn an_attempt_that_was_withdrawn_is_done_with(store: &dyn Store) {
+    let placed = place_first(store).await;
+    store.intent_open(placed.grant, FIRST, intent(store, FIRST, 1)).await.unwrap();
+    assert!(!store.attempt_applied(AttemptId(1)).await.unwrap());
+    store.intent_withdraw(placed.grant, FIRST, AttemptId(1)).await.unwrap();
+    assert!(store.attempt_applied(AttemptId(1)).await.unwrap());
+}
+
+pub async fn a_commit_is_done_with_every_attempt_of_its_intent(store: &dyn Store) {
+    let placed = place_first(store).await;
+    for attempt in [1, 2] {
+        store.intent_open(placed.grant, FIRST, intent(store, FIRST, attempt)).await.unwrap();
+    }
+    store.grant_commit(commit(placed.grant, 1, oauth("at-2", Some("rt-2")), Some(2))).await.unwrap();
+    assert!(store.attempt_applied(AttemptId(1)).await.unwrap());
+    assert!(store.attempt_applied(AttemptId(2)).await.unwrap());
+}
+
+pub async fn open_attempts_are_known_also_where_no_account_needs_the_grant(store: &dyn Store) {
+    let placed = place_first(store).await;
+    store.intent_open(placed.grant, FIRST, intent(store, FIRST, 1)).await.unwrap();
+    store.account_remove(placed.account, RowRevision::FIRST).await.unwrap();
+    assert_eq!(store.attempts_open().await.unwrap(), [AttemptId(1)].into());
+    store.intent_withdraw(placed.grant, FIRST, AttemptId(1)).await.unwrap();
+    assert_eq!(store.attempts_open().await.unwrap(), [].into());
 }
 
 pub async fn a_commit_moves_the_revision_and_closes_the_intent(store: &dyn Store) {

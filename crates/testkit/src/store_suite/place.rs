@@ -146,6 +146,46 @@ pub async fn a_new_login_closes_an_open_intent(store: &dyn Store) {
     assert_eq!(late, Write::Stale, "the answer to the old refresh token comes too late");
 }
 
+pub async fn a_refresh_token_that_was_redeemed_here_never_comes_back(store: &dyn Store) {
+    let first = place_first(store).await;
+    store.grant_commit(commit(first.grant, 1, oauth("at-2", Some("rt-2")), Some(1))).await.unwrap();
+    // The file that it was imported from still has what it had.
+    let again = place_first(store).await;
+    assert_eq!((again.account, again.grant, again.outcome), (first.account, first.grant, PlacedOutcome::Unchanged));
+    let row = grant(store, first.grant).await;
+    assert_eq!((texts(&row.secret), row.revision), (("at-2", Some("rt-2")), GrantRevision(2)));
+    // What the other tool got by itself in the meantime is new.
+    let newer = place(store, draft(email("a@x.example"), oauth("at-7", Some("rt-7")))).await;
+    assert_eq!((newer.grant, newer.outcome), (first.grant, PlacedOutcome::Updated));
+    assert_eq!(texts(&grant(store, first.grant).await.secret), ("at-7", Some("rt-7")));
+}
+
+pub async fn a_redeemed_refresh_token_of_a_removed_account_needs_a_login(store: &dyn Store) {
+    let first = place_first(store).await;
+    store.grant_commit(commit(first.grant, 1, oauth("at-2", Some("rt-2")), Some(1))).await.unwrap();
+    store.account_remove(first.account, RowRevision::FIRST).await.unwrap();
+    for outcome in [PlacedOutcome::Created, PlacedOutcome::Unchanged] {
+        let again = place_first(store).await;
+        assert_eq!(again.outcome, outcome);
+        assert!(matches!(grant(store, again.grant).await.state, GrantState::NeedsLogin { .. }));
+    }
+    let other_access = place(store, draft(email("a@x.example"), oauth("at-other", Some("rt-1")))).await;
+    assert!(matches!(grant(store, other_access.grant).await.state, GrantState::NeedsLogin { .. }));
+}
+
+pub async fn a_token_that_may_have_been_redeemed_never_comes_back(store: &dyn Store) {
+    let first = place_first(store).await;
+    store.intent_open(first.grant, GrantRevision::FIRST, intent(store, GrantRevision::FIRST, 1)).await.unwrap();
+    place(store, draft(email("a@x.example"), oauth("at-9", Some("rt-9")))).await;
+    let again = place_first(store).await;
+    assert_eq!(again.outcome, PlacedOutcome::Unchanged);
+    assert_eq!(texts(&grant(store, first.grant).await.secret), ("at-9", Some("rt-9")));
+    // Without a refresh that was begun, the older of two logins is as good as the newer one.
+    place(store, draft(email("a@x.example"), oauth("at-8", Some("rt-8")))).await;
+    place(store, draft(email("a@x.example"), oauth("at-9", Some("rt-9")))).await;
+    assert_eq!(texts(&grant(store, first.grant).await.secret), ("at-9", Some("rt-9")));
+}
+
 pub async fn a_dead_key_given_again_serves_again_and_a_dead_login_does_not(store: &dyn Store) {
     let login = place_first(store).await;
     let key = place(store, draft(Identity::default(), api_key("sk-test-1"))).await;

@@ -69,6 +69,14 @@ pub async fn a_slot_without_an_answer_is_no_answer(store: &dyn Store) {
     assert!(store.spill_read(GRANT, FROM, ATTEMPT).await.unwrap().is_none(), "an empty slot");
 }
 
+pub async fn a_slot_that_holds_anything_is_not_empty(store: &dyn Store) {
+    assert!(store.spill_is_empty(ATTEMPT).await.unwrap(), "no slot");
+    store.spill_create(GRANT, FROM, ATTEMPT).await.unwrap();
+    assert!(store.spill_is_empty(ATTEMPT).await.unwrap());
+    store.spill_write(GRANT, FROM, ATTEMPT, record(Vec::new())).await.unwrap();
+    assert!(!store.spill_is_empty(ATTEMPT).await.unwrap());
+}
+
 pub async fn a_slot_holds_64_kib_and_no_more(store: &dyn Store) {
     store.spill_create(GRANT, FROM, ATTEMPT).await.unwrap();
     let over = store.spill_write(GRANT, FROM, ATTEMPT, record(vec![b'x'; SPILL_BODY_MAX_BYTES + 1])).await;
