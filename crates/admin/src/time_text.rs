@@ -8,8 +8,11 @@ pub fn format(timestamp: Timestamp) -> String {
     jiff::Timestamp::from_second(timestamp.as_secs()).map_or_else(|_outside| timestamp.0.to_string(), |time| time.to_string())
 }
 
-/// Reads RFC 3339 text.
+/// Reads what [`format`] wrote: RFC 3339 text, or the raw number of milliseconds.
 pub fn parse(text: &str) -> Result<Timestamp, jiff::Error> {
+    if let Ok(outside_the_calendar) = text.parse() {
+        return Ok(Timestamp(outside_the_calendar));
+    }
     text.parse::<jiff::Timestamp>().map(|time| Timestamp(time.as_millisecond()))
 }
 
@@ -40,5 +43,18 @@ pub mod option {
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
         let text = Option::<String>::deserialize(deserializer)?;
         text.map(|text| parse(&text).map_err(serde::de::Error::custom)).transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_point_outside_the_calendar_is_read_back_too() {
+        for at in [Timestamp::FAR_FUTURE, Timestamp(i64::MIN), Timestamp(9_000_000_000_000_000), Timestamp::from_secs(1_800_000_000)] {
+            assert_eq!(parse(&format(at)).unwrap(), at);
+        }
+        assert!(parse("soon").is_err());
     }
 }

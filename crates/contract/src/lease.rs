@@ -56,6 +56,9 @@ pub enum Authorization {
     Headers(Vec<HeaderEdit>),
 }
 
+/// The revision of a cell that has ended: later than any other, so that nothing is published into it again.
+const RETIRED: GrantRevision = GrantRevision(u64::MAX);
+
 /// A credential as it stands now.
 pub struct LiveGrant {
     revision: GrantRevision,
@@ -67,6 +70,11 @@ impl LiveGrant {
     /// Wraps a credential that is on disk under `revision`.
     pub fn new(revision: GrantRevision, authorization: Authorization, query: Vec<(String, String)>) -> Self {
         Self { revision, authorization, query }
+    }
+
+    /// What stands in a cell that has ended.
+    fn retired() -> Self {
+        Self::new(RETIRED, Authorization::Headers(Vec::new()), Vec::new())
     }
 
     /// The revision of the secret.
@@ -96,6 +104,11 @@ impl LiveCell {
         Self(ArcSwap::from_pointee(live))
     }
 
+    /// A cell that no credential ever stands in: that of an account that cannot serve.
+    pub fn ended() -> Self {
+        Self::new(LiveGrant::retired())
+    }
+
     /// Publishes a credential that is on disk, unless a newer one stands here already.
     pub fn publish(&self, live: LiveGrant) {
         let live = Arc::new(live);
@@ -104,7 +117,7 @@ impl LiveCell {
 
     /// Ends the cell: the account was removed, switched off or given another grant. Leases in hand are superseded, and none follows.
     pub fn retire(&self) {
-        self.0.store(Arc::new(LiveGrant::new(GrantRevision(u64::MAX), Authorization::Headers(Vec::new()), Vec::new())));
+        self.0.store(Arc::new(LiveGrant::retired()));
     }
 
     /// The credential as it stands now.
@@ -201,10 +214,10 @@ impl Lease<'_> {
     /// Writes the credential into a request whose client credentials were removed.
     ///
     /// The revision is compared with the live one at this moment: a lease held across a rotation is
-    /// [`Superseded`] and writes nothing.
+    /// [`Superseded`] and writes nothing. So is one that was taken from a cell that had ended by then.
     pub fn apply(self, parts: &mut request::Parts) -> Result<Attempt, Superseded> {
         let live = self.cell.0.load();
-        if live.revision != self.facts.revision {
+        if live.revision != self.facts.revision || live.revision == RETIRED {
             return Err(Superseded);
         }
         match &live.authorization {

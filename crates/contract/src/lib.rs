@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 /// The data plane: admit a client, lease a credential, report what came of it, settle.
 ///
-/// [`Broker::admit`] and [`Broker::lease`] do no I/O and take no lock. Reports and settlements never wait.
+/// [`Broker::admit`] and [`Broker::lease`] do no I/O, and take no lock while no token is due. Reports and settlements never wait.
 pub trait Broker: Clone + Send + Sync + 'static {
     /// Resolves when another [`Broker::lease`] may succeed, or with the reason why none will. It waits for work that
     /// belongs to the broker: dropping it abandons the wait, never the work.

@@ -7,7 +7,9 @@ use claviger_domain::time::Timestamp;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The provider has no account that this key may use.
-    #[error("no account for {provider}: add one with `claviger account add {provider}` or `claviger login {provider} --with-key`")]
+    #[error(
+        "no account of {provider} that this key may use: add one with `claviger account add {provider} --from-json FILE` or `claviger login {provider} --with-key`"
+    )]
     NoCredential {
         /// The provider.
         provider: ProviderId,

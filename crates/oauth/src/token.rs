@@ -30,13 +30,14 @@ pub struct TokenAnswer {
 impl TokenAnswer {
     /// When the access token ends, counted from when the request was sent; `None` where nothing says.
     ///
-    /// Without `expires_in`, a JWT's own life is taken: `exp - iat`, which no skewed clock distorts, else `exp`.
+    /// Without `expires_in`, a JWT's own life is taken: `exp - iat`, which no skewed clock distorts, else `exp`. A token that was
+    /// just handed out has not ended: an `exp` in the past says only that two clocks disagree, and is left out.
     pub fn expires_at(&self, sent_at: Timestamp) -> Option<Timestamp> {
         let latest = sent_at.plus(LIFE_MAX);
         let ends_at = match (self.expires_in, span_from_claims(self.access.expose())) {
             (Some(life), _) | (None, Some(Span::Life(life))) => sent_at.plus(life),
-            (None, Some(Span::Until(at))) => at,
-            (None, None) => return None,
+            (None, Some(Span::Until(at))) if at > sent_at => at,
+            (None, Some(Span::Until(_)) | None) => return None,
         };
         Some(ends_at.min(latest))
     }

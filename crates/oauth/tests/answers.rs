@@ -230,6 +230,9 @@ fn an_expiry_counts_from_the_send_and_has_a_bound() {
         let Outcome::Token(token) = read(200, None, format!(r#"{{"access_token":"e30.{claims}.sig"}}"#)) else { panic!("a token") };
         assert_eq!(token.expires_at(NOW), Some(expected), "{claims}");
     }
+    // {"exp":4600}: long over by our clock, and handed out a moment ago.
+    let Outcome::Token(token) = read(200, None, r#"{"access_token":"e30.eyJleHAiOjQ2MDB9.sig"}"#) else { panic!("a token") };
+    assert_eq!(token.expires_at(NOW), None);
 }
 
 /// JSON-like noise: it reaches further into the reader than random bytes do.

@@ -4,19 +4,19 @@ use arc_swap::ArcSwap;
 use claviger_contract::{Authorization, HeaderEdit, LiveCell, LiveGrant};
 use claviger_domain::block::{Block, BlockEnd, PROBE_INTERVAL, longest};
 use claviger_domain::cascade::Rung;
-use claviger_domain::credential::CredentialKind;
-use claviger_domain::id::GrantRevision;
+use claviger_domain::credential::{CredentialKind, Custody, GrantState};
 use claviger_domain::identity::Identity;
 use claviger_domain::origin::{Origin, Purpose, StoredOrigins};
 use claviger_domain::profile::{HeaderMode, HeaderText, ProviderProfile, WireRule};
 use claviger_domain::time::{Timestamp, millis};
-use claviger_store::{AccountRow, GrantRow, GrantSecret};
+use claviger_store::{AccountRow, BLOCKS_PER_ACCOUNT_MAX, GrantRow, GrantSecret};
 use http::HeaderValue;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
-use crate::grant::GrantLive;
+use crate::grant::{GrantFacts, GrantLive};
 
 /// An account as requests meet it.
 #[derive(Debug)]
@@ -57,6 +57,12 @@ impl AccountLive {
             return Reach::OriginChanged;
         }
         if live.is_some() { Reach::Admitted } else { Reach::Unusable }
+    }
+
+    /// Whether a refresh can bring a new token: the grant lives, and there is something to refresh it with.
+    pub(crate) fn is_renewable(&self, facts: &GrantFacts) -> bool {
+        let way = self.profile.refresh.is_some() || matches!(facts.custody, Custody::Followed { .. });
+        facts.renewable && facts.state == GrantState::Live && way
     }
 
     /// What stands in the way of a request for `model`, by blocks.
@@ -105,19 +111,14 @@ fn header_edits(rule: &WireRule, identity: &Identity, secret: &str) -> Option<Ve
     Some(edits)
 }
 
-/// A cell that no lease can be taken from.
-pub(crate) fn empty_live(revision: GrantRevision) -> LiveGrant {
-    LiveGrant::new(revision, Authorization::Headers(Vec::new()), Vec::new())
-}
-
 /// The blocks of one account.
 #[derive(Debug, Default)]
 pub(crate) struct Blocks {
     list: ArcSwap<Vec<HeldBlock>>,
     /// Milliseconds since the epoch that no block in the list outlasts. It only grows: a request that meets no block reads no list.
     latest_until: AtomicI64,
-    /// Milliseconds since the epoch of the last probe.
-    probed_at: AtomicI64,
+    /// Milliseconds on the boot clock from which the next probe is allowed.
+    probe_from: AtomicI64,
 }
 
 #[derive(Debug, Clone)]
@@ -128,14 +129,20 @@ struct HeldBlock {
 }
 
 impl Blocks {
-    /// Sets a scope aside; of two ends the later one holds. Says which block holds now.
-    pub(crate) fn put(&self, block: &Block) -> Block {
+    /// Sets a scope aside; of two ends the later one holds. Says which block holds now. What has ended is forgotten, and of too
+    /// many those that end first, as the vault does.
+    pub(crate) fn put(&self, block: &Block, now: Timestamp) -> Block {
         let mut held = block.clone();
         self.latest_until.fetch_max(block.until.0, Ordering::AcqRel);
         self.list.rcu(|list| {
             let current = list.iter().find(|held| held.block.scope == block.scope).map(|held| held.block.clone());
             held = longest(current, block.clone());
-            let mut list: Vec<HeldBlock> = list.iter().filter(|held| held.block.scope != block.scope).cloned().collect();
+            let other = |held: &&HeldBlock| held.block.scope != block.scope && held.block.until > now;
+            let mut list: Vec<HeldBlock> = list.iter().filter(other).cloned().collect();
+            if list.len() >= BLOCKS_PER_ACCOUNT_MAX as usize {
+                list.sort_by_key(|held| std::cmp::Reverse(held.block.until));
+                list.truncate(BLOCKS_PER_ACCOUNT_MAX as usize - 1);
+            }
             list.push(HeldBlock { block: held.clone(), persisted: false });
             list
         });
@@ -173,9 +180,9 @@ impl Blocks {
     }
 
     /// Takes the one probe that is allowed in a while. Of many requests one gets it.
-    pub(crate) fn take_probe(&self, now: Timestamp) -> bool {
-        let last = self.probed_at.load(Ordering::Relaxed);
-        let free = now.0.saturating_sub(last) >= millis(PROBE_INTERVAL);
-        free && self.probed_at.compare_exchange(last, now.0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    pub(crate) fn take_probe(&self, boot: Duration) -> bool {
+        let from = self.probe_from.load(Ordering::Relaxed);
+        let next = millis(boot.saturating_add(PROBE_INTERVAL));
+        millis(boot) >= from && self.probe_from.compare_exchange(from, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 }

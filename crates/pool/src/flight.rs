@@ -4,7 +4,7 @@
 //! ends the exchange.
 
 use crate::Inner;
-use crate::grant::GrantLive;
+use crate::grant::{GrantLive, Moment};
 use claviger_contract::Refusal;
 use claviger_domain::block::REFRESH_FAILURE_REST;
 use claviger_domain::id::ProviderId;
@@ -74,14 +74,15 @@ fn begin(inner: &Arc<Inner>, grant: &Arc<GrantLive>, profile: &Arc<ProviderProfi
     }
     supervisor.spawn("refresh flight", async move {
         let outcome = crate::refresh::run(&inner, &grant, &profile, want).await;
-        note(&inner, &grant, &profile, &outcome);
+        note(&inner, &grant, &profile, want, &outcome);
         done.send_replace(Some(outcome));
     });
 }
 
 /// What an outcome means for the next flights of this grant.
-fn note(inner: &Inner, grant: &GrantLive, profile: &ProviderProfile, outcome: &Outcome) {
-    let now = inner.clock.now();
+fn note(inner: &Inner, grant: &GrantLive, profile: &ProviderProfile, want: Want, outcome: &Outcome) {
+    let moment = Moment::of(&*inner.clock);
+    let later = moment.now.plus(REFRESH_FAILURE_REST);
     let (grant_id, provider) = (grant.id, &profile.id);
     match outcome {
         Outcome::Refreshed => {
@@ -90,16 +91,21 @@ fn note(inner: &Inner, grant: &GrantLive, profile: &ProviderProfile, outcome: &O
         }
         Outcome::Adopted => {}
         Outcome::UsingUp { look_again_at } => {
-            grant.rest(*look_again_at);
+            grant.rest(*look_again_at, moment);
             tracing::warn!(grant.id = %grant_id, provider.id = %provider, "the answer to a refresh was lost: its live token is used up first");
         }
         Outcome::Failed { why, retry_at } => {
-            grant.rest(retry_at.unwrap_or(now.plus(REFRESH_FAILURE_REST)));
+            grant.rest(retry_at.unwrap_or(later), moment);
             tracing::warn!(grant.id = %grant_id, provider.id = %provider, why = ?why, "token not refreshed");
         }
         Outcome::Dead { cause } => {
             tracing::error!(grant.id = %grant_id, provider.id = %provider, cause, "the grant is dead: a new login is needed");
         }
+    }
+    // A flight that changed nothing for those who wait, or brought a token that had ended by its arrival: they would ask for
+    // the next one at once, and so on.
+    if matches!(outcome, Outcome::Refreshed | Outcome::Adopted) && !grant.facts().satisfies(want, moment) {
+        grant.rest(later, moment);
     }
 }
 

@@ -13,19 +13,25 @@ use std::sync::Arc;
 
 /// Reads the file of the tool again and stores what is newer. The caller holds the grant's lock.
 ///
-/// A file that is gone, unreadable, logged out or older changes nothing: the token that is here is used up.
+/// A file that is gone, unreadable, logged out or older, or that holds another account's login, changes nothing: the token
+/// that is here is used up.
 pub(crate) async fn renew(inner: &Arc<Inner>, grant: &Arc<GrantLive>, profile: &ProviderProfile, row: GrantRow, path: &Path) -> Outcome {
+    let nothing_new = Outcome::Failed { why: Failure::PutOff, retry_at: None };
     let Some(token) = read(grant, profile, path).await else {
         inner.publish(grant, &row);
-        return Outcome::Failed { why: Failure::PutOff, retry_at: None };
+        return nothing_new;
     };
     let GrantSecret::OAuth { access, .. } = &row.secret else { return Outcome::Adopted };
     let same = access.expose() == token.access.expose();
     let older = matches!((token.expires_at, row.expires_at), (Some(new), Some(old)) if new < old);
     if same || older {
-        let ended = row.expires_at.is_some_and(|at| at <= inner.clock.now());
         inner.publish(grant, &row);
-        return if ended { Outcome::Failed { why: Failure::PutOff, retry_at: None } } else { Outcome::Adopted };
+        return Outcome::Adopted;
+    }
+    if is_anothers(inner, profile, &row, &token) {
+        tracing::warn!(grant.id = %grant.id, "a followed file holds the login of another account now: it is left alone");
+        inner.publish(grant, &row);
+        return nothing_new;
     }
     match commit(inner, &row, token).await {
         Ok(()) => Outcome::Refreshed,
@@ -58,6 +64,18 @@ async fn commit(inner: &Arc<Inner>, row: &GrantRow, token: FollowedToken) -> Res
     Ok(())
 }
 
+/// Whether a token names another owner than the accounts of its grant. One that names none is taken at the file's word.
+fn is_anothers(inner: &Inner, profile: &ProviderProfile, row: &GrantRow, token: &FollowedToken) -> bool {
+    let claimed = claviger_oauth::identity_from_claims(&profile.identity, token.access.expose());
+    let differs =
+        |known: &Option<String>, claimed: &Option<String>| matches!((known, claimed), (Some(known), Some(claimed)) if known != claimed);
+    let view = inner.view.load();
+    view.accounts_of(row.id).any(|account| {
+        let known = &account.row.identity;
+        differs(&known.account_id, &claimed.account_id) || (claimed.account_id.is_none() && differs(&known.email, &claimed.email))
+    })
+}
+
 async fn read(grant: &GrantLive, profile: &ProviderProfile, path: &Path) -> Option<FollowedToken> {
     let format = follow_format_for(profile.id.as_str(), path)?;
     let path = path.to_owned();
@@ -79,6 +97,10 @@ async fn read(grant: &GrantLive, profile: &ProviderProfile, path: &Path) -> Opti
 }
 
 fn read_file(path: &Path) -> std::io::Result<zeroize::Zeroizing<Vec<u8>>> {
+    // To open a pipe would wait for its writer, with the grant's lock held.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is no regular file"));
+    }
     let mut bytes = zeroize::Zeroizing::new(Vec::new());
     std::fs::File::open(path)?.take(FOLLOWED_FILE_MAX_BYTES).read_to_end(&mut bytes)?;
     Ok(bytes)

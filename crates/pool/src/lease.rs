@@ -1,8 +1,9 @@
-//! Admit and lease: what every request passes, without a lock and without I/O.
+//! Admit and lease: what every request passes, without I/O, and without a lock while no token is due.
 
 use crate::account::{AccountLive, Obstacle, Reach};
 use crate::flight::{self, FlightWait};
-use crate::limits::{SEND_MARGIN, STICKY_IDLE_MAX};
+use crate::grant::Moment;
+use crate::limits::STICKY_IDLE_MAX;
 use crate::sticky::sticky_key;
 use crate::view::View;
 use crate::{Inner, Pool};
@@ -15,7 +16,6 @@ use claviger_domain::time::Timestamp;
 use claviger_domain::virtual_key::Presented;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// What an account can do for a request now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl Broker for Pool {
 
     fn lease<'ask>(&self, ask: &'ask Ask<'_>) -> Answer<'ask, FlightWait> {
         let view = self.inner.view.load();
-        let moment = Moment { now: self.inner.clock.now(), boot: self.inner.clock.boot() };
+        let moment = Moment::of(&*self.inner.clock);
         let key = ask.admission.key();
         if !key.admits_provider(ask.provider) {
             return Answer::Refused(Denial::Provider { provider: ask.provider.clone() }.into());
@@ -70,14 +70,7 @@ impl Broker for Pool {
         let Some((account, fitness)) = chosen else {
             return self.inner.refuse_or_probe(&view, ask, session, moment);
         };
-        match fitness {
-            Fitness::Refresh(want) => Answer::Pending(flight::wait(flight::join(&self.inner, &account.grant, &account.profile, want))),
-            Fitness::ReadyAndDue => {
-                drop(flight::join(&self.inner, &account.grant, &account.profile, Want::IfDue { due: Due::Request }));
-                Answer::Ready(self.inner.hand_out(account, session))
-            }
-            Fitness::Ready | Fitness::Unfit(_) => Answer::Ready(self.inner.hand_out(account, session)),
-        }
+        self.inner.serve(account, fitness, session)
     }
 
     fn routes(&self) -> Arc<Routes> {
@@ -85,13 +78,19 @@ impl Broker for Pool {
     }
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Moment {
-    now: Timestamp,
-    boot: Duration,
-}
-
 impl Inner {
+    /// Gives what an account can do for a request.
+    fn serve<'ask>(self: &Arc<Self>, account: &Arc<AccountLive>, fitness: Fitness, session: Option<u64>) -> Answer<'ask, FlightWait> {
+        match fitness {
+            Fitness::Refresh(want) => Answer::Pending(flight::wait(flight::join(self, &account.grant, &account.profile, want))),
+            Fitness::ReadyAndDue => {
+                drop(flight::join(self, &account.grant, &account.profile, Want::IfDue { due: Due::Request }));
+                Answer::Ready(self.hand_out(account, session))
+            }
+            Fitness::Ready | Fitness::Unfit(_) => Answer::Ready(self.hand_out(account, session)),
+        }
+    }
+
     /// The account for a request: the one that its session has, else by rendezvous, else the first that fits.
     fn choose<'view>(
         &self,
@@ -124,7 +123,7 @@ impl Inner {
         found
     }
 
-    fn hand_out<'ask>(&self, account: &Arc<AccountLive>, session: Option<u64>) -> Lease<'ask> {
+    pub(crate) fn hand_out<'ask>(&self, account: &Arc<AccountLive>, session: Option<u64>) -> Lease<'ask> {
         let facts = AttemptFacts {
             account: account.row.id,
             grant: account.row.grant,
@@ -137,26 +136,46 @@ impl Inner {
     }
 
     /// No account fits: says why, or lets one probe through where the end of a block is a guess.
-    fn refuse_or_probe<'ask>(&self, view: &View, ask: &Ask<'_>, session: Option<u64>, moment: Moment) -> Answer<'ask, FlightWait> {
+    fn refuse_or_probe<'ask>(
+        self: &Arc<Self>,
+        view: &View,
+        ask: &Ask<'_>,
+        session: Option<u64>,
+        moment: Moment,
+    ) -> Answer<'ask, FlightWait> {
         let provider = ask.provider.clone();
-        let accounts = view.accounts.values().filter(|account| account.profile.id == provider);
-        let unfit: Vec<(&Arc<AccountLive>, Unfit)> = accounts
-            .filter(|account| ask.account.is_none_or(|wanted| wanted == account.row.id))
+        // Only accounts of the rung that won: no probe goes to a source that the cascade did not choose.
+        let ranked = view.providers.get(ask.provider).map(|provider| provider.ranked.as_slice()).unwrap_or_default();
+        let asked = ranked.iter().filter(|account| ask.account.is_none_or(|wanted| wanted == account.row.id));
+        let unfit: Vec<(&Arc<AccountLive>, Unfit)> = asked
             .filter_map(|account| match fitness(account, ask, moment) {
                 Fitness::Unfit(unfit) => Some((account, unfit)),
                 _ => None,
             })
             .collect();
-        let blocked = |(account, unfit): &(&Arc<AccountLive>, Unfit)| match unfit {
-            Unfit::Blocked(until, end) => Some((*until, *end, account.row.id)),
-            _ => None,
-        };
-        if let Some((until, end, id)) = unfit.iter().filter_map(blocked).min_by_key(|(until, ..)| *until) {
-            let probe = view.accounts.get(&id).filter(|account| end == BlockEnd::Guessed && account.blocks.take_probe(moment.now));
-            return match probe {
-                Some(account) => Answer::Ready(self.hand_out(account, session)),
-                None => Answer::Refused(Refusal::AllBlocked { provider, retry_at: until }),
-            };
+        let mut blocked: Vec<_> = unfit
+            .iter()
+            .filter_map(|(account, unfit)| match unfit {
+                Unfit::Blocked(until, end) => Some((*until, *end, *account)),
+                _ => None,
+            })
+            .collect();
+        blocked.sort_by_key(|(until, _, account)| (*until, account.row.id));
+        for (_, _, account) in blocked.iter().filter(|(_, end, _)| *end == BlockEnd::Guessed) {
+            match bearer_fitness(account, ask, moment) {
+                // Nothing of it can be sent, blocked or not; or this very request was refused already.
+                Fitness::Unfit(_) | Fitness::Refresh(Want::NewerThan(_)) => {}
+                // The probe itself comes after the refresh.
+                refresh @ Fitness::Refresh(Want::IfDue { .. }) => return self.serve(account, refresh, session),
+                fit => {
+                    if account.blocks.take_probe(moment.boot) {
+                        return self.serve(account, fit, session);
+                    }
+                }
+            }
+        }
+        if let Some((until, ..)) = blocked.first() {
+            return Answer::Refused(Refusal::AllBlocked { provider, retry_at: *until });
         }
         let resting = unfit.iter().filter_map(|(_, unfit)| match unfit {
             Unfit::Resting(until) => Some(*until),
@@ -189,28 +208,35 @@ fn fitness(account: &AccountLive, ask: &Ask<'_>, moment: Moment) -> Fitness {
     if let Some(Obstacle::Blocked { until, end }) = account.obstacle(ask.model, moment.now) {
         return Fitness::Unfit(Unfit::Blocked(until, end));
     }
-    if ask.attempts.made().is_empty() && account.grant.is_fresh(moment.now, moment.boot) {
+    bearer_fitness(account, ask, moment)
+}
+
+/// What the credential of an account that may be picked can do for a request now.
+fn bearer_fitness(account: &AccountLive, ask: &Ask<'_>, moment: Moment) -> Fitness {
+    if ask.attempts.made().is_empty() && account.grant.is_fresh(moment) {
         return Fitness::Ready;
     }
+    let row = &account.row;
     let facts = account.grant.facts();
-    let left = facts.left(moment.now, moment.boot);
-    let alive = left.is_none_or(|left| left > SEND_MARGIN);
-    if matches!(facts.state, GrantState::NeedsLogin { .. }) && !alive {
+    let sendable = facts.is_sendable(moment);
+    let dead = matches!(facts.state, GrantState::NeedsLogin { .. });
+    // The last token of a dead grant serves until it ends or is refused.
+    if dead && (!sendable || account.grant.was_refused(facts.revision)) {
         return Fitness::Unfit(Unfit::NeedsLogin);
     }
     let revision = account.cell.revision();
-    let resting = account.grant.resting(moment.now);
-    let renewable = facts.renewable && facts.state == GrantState::Live;
+    let resting = account.grant.resting(moment);
+    let renewable = account.is_renewable(&facts);
     if !ask.attempts.allows(row.id, row.grant, revision) {
         // Refused at this very revision, and not tried with a newer one yet: a refresh may help, once.
         let newer_allowed = ask.attempts.refused(row.grant) == Some(revision) && ask.attempts.allows(row.id, row.grant, revision.next());
         return match resting {
-            None if newer_allowed && renewable => Fitness::Refresh(Want::NewerThan(revision)),
-            _ => Fitness::Unfit(Unfit::Excluded),
+            _ if !newer_allowed || !renewable => Fitness::Unfit(Unfit::Excluded),
+            None => Fitness::Refresh(Want::NewerThan(revision)),
+            Some(until) => Fitness::Unfit(Unfit::Resting(until)),
         };
     }
-    let due = facts.is_due(moment.now, moment.boot);
-    match (alive, due, renewable, resting) {
+    match (sendable, facts.is_due(moment), renewable, resting) {
         (true, true, true, None) => Fitness::ReadyAndDue,
         (true, ..) => Fitness::Ready,
         (false, _, true, None) => Fitness::Refresh(Want::IfDue { due: Due::Request }),

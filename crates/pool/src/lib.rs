@@ -1,7 +1,7 @@
 //! Broker and Admin on this machine: the immutable view, leases, refresh flights and their supervision.
 //!
 //! - `view`: what requests read, built from the vault; `account` and `grant`: its parts that live across views.
-//! - `lease`: admit and lease, without a lock and without I/O. `report`: what came of attempts.
+//! - `lease`: admit and lease, without I/O, and without a lock while no token is due. `report`: what came of attempts.
 //! - `flight`: one refresh at a time per grant in this process; `refresh`: one refresh, effect by effect.
 //! - `supervise`: the sweep, changes by other processes, writes behind. `admin`: the control plane.
 
@@ -148,3 +148,6 @@ impl Pool {
         self.inner.writes.flush().await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// How long a flight waits for another process to finish its refresh: that process's exchange, and time to store it.
 pub const LOCK_WAIT_MAX: Duration = Duration::from_secs(45);
+/// How long the end of a process waits for refreshes that were sent: an exchange of the default 30 s, and time to store it.
+pub const FLIGHT_END_WITHIN: Duration = Duration::from_secs(45);
 /// How often a waiting flight tries the lock: short beside an exchange of some 300 ms, rare beside a syscall.
 pub const LOCK_POLL: Duration = Duration::from_millis(25);
 /// How long a control-plane change waits for a refresh under way.
@@ -12,8 +14,6 @@ pub const ADMIN_LOCK_WAIT_MAX: Duration = Duration::from_secs(15);
 pub const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
 /// How often changes by other processes are looked for; they are to be seen within a second.
 pub const CHANGE_POLL: Duration = Duration::from_millis(500);
-/// A token with less left than this is not sent: it may end on its way.
-pub const SEND_MARGIN: Duration = Duration::from_secs(5);
 /// Sessions that are remembered. 65,536 of 16 bytes are 1 MiB; a session that falls out goes to its rendezvous account.
 pub const STICKY_SESSIONS_MAX: usize = 65_536;
 /// A session that was silent for this long has a cold prompt cache everywhere and loses its account.
@@ -22,7 +22,8 @@ pub const STICKY_IDLE_MAX: Duration = Duration::from_hours(24);
 pub const WRITE_BEHIND_QUEUE_MAX: usize = 4096;
 /// Writes that go into one transaction.
 pub const WRITE_BEHIND_BATCH_MAX: usize = 512;
-/// A spill slot that no intent refers to is removed after this long: a process that has just created it is about to journal.
+/// A spill slot that no intent refers to is removed after this long, if it holds no answer or one that is applied: a process
+/// that has just created it is about to journal. One that holds an answer which was never applied stays.
 pub const ORPHAN_SPILL_AGE: Duration = Duration::from_mins(15);
 /// Bytes of a followed file that are read; real ones have a few KiB.
 pub const FOLLOWED_FILE_MAX_BYTES: u64 = 1024 * 1024;
@@ -34,3 +35,5 @@ pub const KEY_LIFETIME_MAX: Duration = Duration::from_hours(10 * 365 * 24);
 pub const SWEEP_FLIGHTS_MAX: usize = 16;
 /// How often a change to a row is tried when other processes change it at the same time.
 pub const CHANGE_TURNS_MAX: usize = 3;
+/// How often the vault is read again for one view because secrets were published meanwhile: a second reading has them.
+pub const REBUILD_TURNS_MAX: usize = 3;

@@ -1,7 +1,7 @@
 //! One refresh: carries out the effects of `domain::refresh`, one after the other, under the grant's lock.
 
 use crate::Inner;
-use crate::grant::GrantLive;
+use crate::grant::{GrantLive, Moment};
 use crate::limits::{LOCK_POLL, LOCK_WAIT_MAX};
 use claviger_domain::credential::{Custody, GrantState};
 use claviger_domain::id::{AttemptId, GrantId, GrantRevision};
@@ -12,7 +12,8 @@ use claviger_domain::time::Timestamp;
 use claviger_egress::{FirstByte, FreshConnection};
 use claviger_oauth::{RawParts, RefreshToken, TokenAnswer, read_answer, refresh_request};
 use claviger_runtime::{best_effort, random_u128};
-use claviger_store::{GrantCommit, GrantLock, GrantRow, GrantSecret, IntentRow, SpillRecord, StoreError, Write};
+use claviger_store::{GrantCommit, GrantLock, GrantRow, GrantSecret, IntentRow, RowFaultKind, SpillRecord, StoreError, Write};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,14 +31,16 @@ pub const FAILPOINTS: [&str; 10] = [
     "spill.removed",
 ];
 
-/// Refreshes a grant, or finds that there is nothing to do. Runs as a task of its own; cancelled only with the process.
+/// Refreshes a grant, or finds that there is nothing to do. Runs as a task of its own; cancelled only with the process, whose
+/// orderly end waits for it ([`crate::limits::FLIGHT_END_WITHIN`]) and lets it send nothing new.
 pub(crate) async fn run(inner: &Arc<Inner>, grant: &Arc<GrantLive>, profile: &Arc<ProviderProfile>, want: Want) -> Outcome {
     let lock = match lock(inner, grant.id, LOCK_WAIT_MAX).await {
         Ok(Some(lock)) => lock,
         Ok(None) => return Outcome::Failed { why: Failure::PutOff, retry_at: None },
         Err(error) => return storage_failure(grant.id, &error),
     };
-    let mut flight = Flight { inner, grant, profile, row: None, connection: None, attempt: None, token: None };
+    let mut flight =
+        Flight { inner, grant, profile, row: None, connection: None, attempt: None, journalled: BTreeSet::new(), token: None, death: None };
     let outcome = flight.fly(want).await;
     drop(lock);
     outcome
@@ -50,7 +53,8 @@ pub(crate) async fn lock(inner: &Inner, grant: GrantId, patience: Duration) -> R
         if let Some(lock) = inner.store.grant_lock(grant)? {
             return Ok(Some(lock));
         }
-        if inner.clock.boot().saturating_sub(begun) >= patience {
+        // The end of the process waits for what was sent, not for what was not.
+        if inner.supervisor.is_stopping() || inner.clock.boot().saturating_sub(begun) >= patience {
             return Ok(None);
         }
         inner.clock.sleep(LOCK_POLL).await;
@@ -70,8 +74,12 @@ struct Flight<'a> {
     row: Option<GrantRow>,
     connection: Option<FreshConnection>,
     attempt: Option<AttemptId>,
+    /// Every attempt of the open intent, this flight's and earlier ones.
+    journalled: BTreeSet<AttemptId>,
     /// The new token with the instant of its request.
     token: Option<(TokenAnswer, Timestamp)>,
+    /// The attempt whose answer says that the grant is dead.
+    death: Option<AttemptId>,
 }
 
 impl Flight<'_> {
@@ -99,6 +107,7 @@ impl Flight<'_> {
             Ok(event) => event,
             Err(error) => return storage_failure(self.grant.id, &error),
         };
+        self.journalled.extend(row.intent.iter().flat_map(|intent| &intent.attempts));
         self.row = Some(row);
         if self.pass("refresh.loaded").await.is_err() {
             return Outcome::Failed { why: Failure::Storage, retry_at: None };
@@ -128,10 +137,14 @@ impl Flight<'_> {
     }
 
     async fn loaded_event(&self, row: &GrantRow, rule: &RefreshRule) -> Result<Event, StoreError> {
+        // As requests see it: a token that they no longer send is due here too, wherever the wall clock stands.
+        self.inner.publish(self.grant, row);
+        let facts = self.grant.facts();
+        let span = facts.span(Moment::of(&*self.inner.clock)).filter(|_| facts.revision == row.revision);
         let grant = GrantFacts {
             revision: row.revision,
-            issued_at: row.issued_at,
-            expires_at: row.expires_at,
+            issued_at: span.map_or(row.issued_at, |(issued_at, _)| issued_at),
+            expires_at: span.map_or(row.expires_at, |(_, end)| Some(end)),
             dead: matches!(row.state, GrantState::NeedsLogin { .. }),
             rotation: rule.rotation,
         };
@@ -140,9 +153,7 @@ impl Flight<'_> {
         };
         let mut answered = None;
         for attempt in &intent.attempts {
-            // A slot that cannot be read is no answer; `doctor` names it.
-            let slot = self.inner.store.spill_read(row.id, intent.from, *attempt).await;
-            if best_effort("read a spill slot", slot).flatten().is_some() {
+            if self.answer_in(row.id, intent.from, *attempt).await?.is_some() {
                 answered = Some(*attempt);
             }
         }
@@ -151,11 +162,26 @@ impl Flight<'_> {
         Ok(Event::Loaded { grant, intent: Some(intent) })
     }
 
+    /// The answer in a slot. A torn one was never synced and is none; one that cannot be read now may be whole, so that to
+    /// take it for lost would send its refresh token again.
+    async fn answer_in(&self, grant: GrantId, from: GrantRevision, attempt: AttemptId) -> Result<Option<SpillRecord>, StoreError> {
+        match self.inner.store.spill_read(grant, from, attempt).await {
+            Err(StoreError::Row(fault)) if fault.kind != RowFaultKind::UnknownKey => {
+                tracing::error!(grant.id = %grant, row = %fault, "an answer in its slot is torn or damaged");
+                Ok(None)
+            }
+            read => read,
+        }
+    }
+
     fn from(&self) -> GrantRevision {
         self.row.as_ref().map_or(GrantRevision::FIRST, |row| row.revision)
     }
 
     async fn connect(&mut self, rule: &RefreshRule) -> Event {
+        if self.inner.supervisor.is_stopping() {
+            return Event::Unreachable;
+        }
         let allowed = self.profile.origins.of(Purpose::Token);
         match self.inner.egress.connect(&rule.url.origin, allowed).await {
             Ok(connection) if self.pass("refresh.connected").await.is_ok() => {
@@ -197,6 +223,7 @@ impl Flight<'_> {
             return event;
         }
         self.attempt = Some(attempt);
+        self.journalled.insert(attempt);
         match self.pass("intent.journalled").await {
             Ok(()) => event,
             Err(_) => Event::NotJournalled,
@@ -235,8 +262,14 @@ impl Flight<'_> {
             body: answer.body,
         };
         let parts = copy_of(&record);
-        // A slot that fails now is not the end: the answer is in memory and goes on to the database.
-        best_effort("spill an answer", self.inner.store.spill_write(grant, from, attempt, record).await);
+        // A slot that fails now is not the end: the answer is in memory and goes on to the database. One that is gone, as after a
+        // stop of this process for longer than unused slots are kept, is made again.
+        let spilled = self.inner.store.spill_write(grant, from, attempt, record).await;
+        if best_effort("spill an answer", spilled).is_none()
+            && best_effort("make a slot again", self.inner.store.spill_create(grant, from, attempt).await).is_some()
+        {
+            best_effort("spill an answer", self.inner.store.spill_write(grant, from, attempt, copy_of(&parts)).await);
+        }
         if self.pass("answer.spilled").await.is_err() {
             return Event::Answered(AnswerKind::Ambiguous);
         }
@@ -244,15 +277,17 @@ impl Flight<'_> {
     }
 
     async fn read_spill(&mut self, rule: &RefreshRule, attempt: AttemptId) -> Event {
-        let from = self.from();
-        let record = self.inner.store.spill_read(self.grant.id, from, attempt).await;
-        match best_effort("read a spilled answer", record).flatten() {
-            Some(record) => {
+        match self.answer_in(self.grant.id, self.from(), attempt).await {
+            Ok(Some(record)) => {
                 tracing::info!(grant.id = %self.grant.id, "an answer that was spilled before is recovered");
                 self.attempt = Some(attempt);
                 self.read(rule, &record).await
             }
-            None => Event::Answered(AnswerKind::Ambiguous),
+            Ok(None) => Event::Answered(AnswerKind::Ambiguous),
+            Err(error) => {
+                tracing::error!(grant.id = %self.grant.id, error = %error, "a spilled answer cannot be read now");
+                Event::Unreadable
+            }
         }
     }
 
@@ -274,7 +309,10 @@ impl Flight<'_> {
                 self.token = Some((token, record.sent_at));
                 AnswerKind::Token
             }
-            claviger_oauth::Outcome::Dead { code } => AnswerKind::Dead { code },
+            claviger_oauth::Outcome::Dead { code } => {
+                self.death = self.attempt;
+                AnswerKind::Dead { code }
+            }
             claviger_oauth::Outcome::Transient { retry_at, .. } => AnswerKind::Transient { retry_at },
             claviger_oauth::Outcome::Ambiguous { why } => {
                 tracing::warn!(grant.id = %self.grant.id, status = record.status, why = %why, "an answer to a refresh is not a token");
@@ -325,12 +363,12 @@ impl Flight<'_> {
             Ok(Write::Stale) => Event::Buried { moved: true },
             Err(error) => {
                 tracing::error!(grant.id = %self.grant.id, error = %error, "a dead grant could not be marked");
-                Event::Buried { moved: false }
+                Event::NotStored
             }
         }
     }
 
-    /// Publishes what is on disk, then removes the slot of an answer that is applied.
+    /// Publishes what is on disk, then removes the slots of answers that are applied.
     async fn finish(&mut self, outcome: Outcome) -> Outcome {
         let stored = outcome == Outcome::Refreshed;
         if stored && self.pass("grant.stored").await.is_err() {
@@ -352,12 +390,19 @@ impl Flight<'_> {
             Err(error) => return storage_failure(self.grant.id, &error),
         };
         if stored && self.pass("grant.published").await.is_ok() {
-            if let Some(attempt) = self.attempt.take() {
-                best_effort("remove a spill slot", self.inner.store.spill_remove(attempt).await);
-            }
+            self.remove_slots(&self.journalled).await;
             best_effort("pass a failpoint", self.pass("spill.removed").await);
         }
+        if matches!(outcome, Outcome::Dead { .. }) {
+            self.remove_slots(&self.death).await;
+        }
         outcome
+    }
+
+    async fn remove_slots(&self, attempts: impl IntoIterator<Item = &AttemptId>) {
+        for attempt in attempts {
+            best_effort("remove a spill slot", self.inner.store.spill_remove(*attempt).await);
+        }
     }
 
     fn adopt(&self, row: &GrantRow) -> Outcome {

@@ -5,7 +5,7 @@ use crate::supervise::Behind;
 use claviger_contract::{AttemptFacts, AttemptSink, Report};
 use claviger_domain::block::{Block, BlockEnd, BlockScope, POLICY_GUESS, QUOTA_GUESS, RATE_LIMIT_GUESS, UNAUTHORIZED_GUESS};
 use claviger_domain::classify::Class;
-use claviger_domain::credential::CredentialKind;
+use claviger_domain::credential::{CredentialKind, GrantState};
 use claviger_domain::time::Timestamp;
 use claviger_store::StickyRow;
 use std::sync::{Arc, Weak};
@@ -68,6 +68,11 @@ impl Inner {
     fn refused_for_good(&self, facts: &AttemptFacts) -> bool {
         let view = self.view.load();
         let Some(account) = view.accounts.get(&facts.account) else { return false };
+        if account.grant.facts().state != GrantState::Live {
+            // No refresh will note it: the last token of a dead grant is refused, and a new login brings another revision.
+            account.grant.note_refused(facts.revision);
+            return false;
+        }
         match facts.kind {
             CredentialKind::ApiKey => account.cell.revision() == facts.revision,
             CredentialKind::OAuth => account.grant.follows_refusal(facts.revision) && account.cell.revision() == facts.revision,
@@ -77,7 +82,7 @@ impl Inner {
     fn set_aside(&self, facts: &AttemptFacts, scope: &BlockScope, (until, end): (Timestamp, BlockEnd), reason: &str) {
         let view = self.view.load();
         let Some(account) = view.accounts.get(&facts.account) else { return };
-        let block = account.blocks.put(&Block { scope: scope.clone(), until, end, reason: reason.to_owned() });
+        let block = account.blocks.put(&Block { scope: scope.clone(), until, end, reason: reason.to_owned() }, self.clock.now());
         tracing::info!(account.id = %facts.account, provider.id = %facts.provider.id, scope = %block.scope, until = block.until.0, reason, "account set aside");
         self.writes.push(Behind::Block { account: facts.account, block, blocks: Arc::clone(&account.blocks) });
     }

@@ -2,17 +2,18 @@
 
 use crate::account::Blocks;
 use crate::flight;
+use crate::grant::Moment;
 use crate::limits::{CHANGE_POLL, ORPHAN_SPILL_AGE, SWEEP_FLIGHTS_MAX, SWEEP_INTERVAL, WRITE_BEHIND_BATCH_MAX, WRITE_BEHIND_QUEUE_MAX};
 use crate::{Inner, Pool};
 use claviger_domain::block::Block;
-use claviger_domain::credential::{Custody, GrantState};
+use claviger_domain::credential::{Custody, Standing};
 use claviger_domain::id::{AccountId, AttemptId};
-use claviger_domain::refresh::{Due, Want, due_for_sweep};
-use claviger_domain::time::Timestamp;
+use claviger_domain::refresh::{Due, Want};
 use claviger_runtime::{Clock, Supervisor, best_effort};
 use claviger_store::{StickyRow, Store};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 /// A write that a request does not wait for.
@@ -130,19 +131,19 @@ impl Pool {
 }
 
 impl Inner {
-    /// Refreshes every grant that is due, at most a few at once, and resolves every open intent.
+    /// Refreshes every grant that is due, at most a few at once, and resolves every open intent of a grant that serves.
     pub(crate) async fn sweep(self: &Arc<Self>) {
-        let now = self.clock.now();
+        let moment = Moment::of(&*self.clock);
         let view = self.view.load_full();
         let mut due = Vec::new();
         for grant in view.grants.values() {
             let facts = grant.facts();
             let jitter = u8::try_from(grant.id.0.rem_euclid(256)).unwrap_or(0);
             let followed = matches!(facts.custody, Custody::Followed { .. });
-            let ends = facts.expires_at.is_some_and(|at| due_for_sweep(facts.issued_at, at, jitter, now));
-            let wanted = facts.renewable && facts.state == GrantState::Live && (ends || facts.intent_open || followed);
-            let account = view.accounts_of(grant.id).find(|account| account.row.standing == claviger_domain::credential::Standing::Active);
-            if let (true, None, Some(account)) = (wanted, grant.resting(now), account) {
+            let wanted = facts.is_due_for_sweep(jitter, moment) || facts.intent_open || followed;
+            let account = view.accounts_of(grant.id).find(|account| account.row.standing == Standing::Active);
+            let account = account.filter(|account| wanted && account.is_renewable(&facts));
+            if let (None, Some(account)) = (grant.resting(moment), account) {
                 due.push(flight::join(self, grant, &account.profile, Want::IfDue { due: Due::Sweep { jitter } }));
             }
             if due.len() >= SWEEP_FLIGHTS_MAX {
@@ -158,29 +159,25 @@ impl Inner {
 
     /// Removes spill slots that no intent refers to, once they have been so for a while. One that holds an answer that
     /// was never applied stays, for `doctor`.
-    async fn remove_orphans(&self, seen: &mut HashMap<AttemptId, Timestamp>) {
-        let now = self.clock.now();
+    pub(crate) async fn remove_orphans(&self, seen: &mut HashMap<AttemptId, Duration>) {
+        // On the boot clock: a step of the wall clock must not take a slot away from a flight that is about to journal.
+        let now = self.clock.boot();
         let Some(slots) = best_effort("list spill slots", self.store.spill_list().await) else { return };
-        let referred = self.referred_attempts().await;
-        seen.retain(|slot, _| slots.contains(slot) && !referred.contains(slot));
-        for slot in slots.into_iter().filter(|slot| !referred.contains(slot)) {
+        let open = if slots.is_empty() { Ok(BTreeSet::new()) } else { self.store.attempts_open().await };
+        let Some(open) = best_effort("look for open attempts", open) else { return };
+        let orphans: BTreeSet<AttemptId> = slots.into_iter().filter(|slot| !open.contains(slot)).collect();
+        seen.retain(|slot, _| orphans.contains(slot));
+        for slot in orphans {
             let since = *seen.entry(slot).or_insert(now);
-            if now.until(since) >= ORPHAN_SPILL_AGE {
-                let removable = best_effort("look at a spill slot", self.store.attempt_applied(slot).await).unwrap_or(false);
-                if removable && best_effort("remove a spill slot", self.store.spill_remove(slot).await).is_some() {
-                    seen.remove(&slot);
-                }
+            if now.saturating_sub(since) >= ORPHAN_SPILL_AGE && self.is_done_with(slot).await {
+                best_effort("remove a spill slot", self.store.spill_remove(slot).await);
             }
         }
     }
 
-    async fn referred_attempts(&self) -> BTreeSet<AttemptId> {
-        let mut referred = BTreeSet::new();
-        let open = self.view.load_full();
-        for grant in open.grants.values() {
-            let row = best_effort("read a grant", self.store.grant_load(grant.id).await).flatten();
-            referred.extend(row.and_then(|row| row.intent).into_iter().flat_map(|intent| intent.attempts));
-        }
-        referred
+    /// Whether nobody needs what a slot holds. What cannot be looked at is kept.
+    async fn is_done_with(&self, slot: AttemptId) -> bool {
+        let applied = best_effort("look for an applied attempt", self.store.attempt_applied(slot).await);
+        applied == Some(true) || best_effort("look into a spill slot", self.store.spill_is_empty(slot).await) == Some(true)
     }
 }

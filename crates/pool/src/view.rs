@@ -1,8 +1,9 @@
 //! The view: what requests read. Immutable, built from the vault and the settings, replaced as a whole.
 
-use crate::account::{AccountLive, Blocks, Reach, empty_live, live_grant};
+use crate::account::{AccountLive, Blocks, Reach, live_grant};
 use crate::grant::{GrantFacts, GrantLive};
 use crate::keys::{KeyEntry, KeyUse};
+use crate::limits::REBUILD_TURNS_MAX;
 use crate::sticky::StickyTable;
 use crate::{Inner, PoolSettings};
 use claviger_contract::{LiveCell, Routes};
@@ -32,6 +33,15 @@ pub(crate) struct View {
     pub(crate) stranded: Vec<AccountRow>,
 }
 
+/// What became of a reading of the vault by the time its view was in place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// Nothing newer was published.
+    Current,
+    /// A newer secret was published: the vault is read again.
+    Overtaken,
+}
+
 /// One provider's accounts in order.
 #[derive(Debug)]
 pub(crate) struct ProviderView {
@@ -56,10 +66,20 @@ impl Inner {
     /// Reads the vault and replaces the view. What lives across views (credential cells, flights, blocks, key use) is carried over.
     pub(crate) async fn rebuild(&self) -> Result<(), StoreError> {
         let _one_at_a_time = self.rebuild.lock().await;
-        let loaded = self.store.load().await?;
-        for fault in &loaded.faults {
-            tracing::error!(row = %fault, "a row of the vault cannot be read");
+        for _turn in 0..REBUILD_TURNS_MAX {
+            let loaded = self.store.load().await?;
+            for fault in &loaded.faults {
+                tracing::error!(row = %fault, "a row of the vault cannot be read");
+            }
+            if self.install(loaded) == Reading::Current {
+                break;
+            }
         }
+        Ok(())
+    }
+
+    /// Puts a view of what was read in place, and ends the cells that it no longer has.
+    pub(crate) fn install(&self, loaded: LoadedVault) -> Reading {
         let old = self.view.load_full();
         let new = Arc::new(self.build(&old, loaded));
         self.view.store(Arc::clone(&new));
@@ -69,7 +89,9 @@ impl Inner {
                 account.cell.retire();
             }
         }
-        Ok(())
+        // A flight that published meanwhile knew the old cells only: a new one may hold what was read before.
+        let overtaken = |account: &Arc<AccountLive>| account.cell.revision() < account.grant.facts().revision;
+        if new.accounts.values().any(overtaken) { Reading::Overtaken } else { Reading::Current }
     }
 
     fn build(&self, old: &View, loaded: LoadedVault) -> View {
@@ -104,7 +126,7 @@ impl Inner {
     fn grant_live(&self, old: &View, row: &GrantRow) -> Arc<GrantLive> {
         match old.grants.get(&row.id) {
             Some(live) => {
-                live.publish(GrantFacts::of(row, &*self.clock));
+                live.publish(&GrantFacts::of(row, &*self.clock));
                 Arc::clone(live)
             }
             None => Arc::new(GrantLive::new(row, &*self.clock)),
@@ -113,13 +135,23 @@ impl Inner {
 
     /// Publishes a grant that was read from the vault: first the credential, then the facts that lead requests to it.
     pub(crate) fn publish(&self, grant: &GrantLive, row: &GrantRow) {
-        let view = self.view.load();
-        for account in view.accounts_of(row.id) {
-            if let Some(live) = live_grant(&account.profile, &account.row.identity, row).filter(|_| account.reach == Reach::Admitted) {
-                account.cell.publish(live);
+        let facts = GrantFacts::of(row, &*self.clock);
+        loop {
+            let view = self.view.load_full();
+            for account in view.accounts_of(row.id) {
+                if let Some(live) = live_grant(&account.profile, &account.row.identity, row).filter(|_| account.reach == Reach::Admitted) {
+                    account.cell.publish(live);
+                }
+            }
+            // Not always the same: while a row cannot be read, its grant is in no view.
+            for live in view.grants.get(&row.id).map(Arc::as_ref).into_iter().chain([grant]) {
+                live.publish(&facts);
+            }
+            // A view that came into place meanwhile may have cells of its own.
+            if Arc::ptr_eq(&view, &self.view.load()) {
+                return;
             }
         }
-        grant.publish(GrantFacts::of(row, &*self.clock));
     }
 
     /// Loads the sessions that were written behind.
@@ -140,17 +172,16 @@ fn account_live(old: &View, row: AccountRow, profile: Arc<ProviderProfile>, gran
     let credential = live_grant(&profile, &row.identity, grant);
     let reach = AccountLive::reach(&profile, &grant.origins, credential.as_ref());
     let before = old.accounts.get(&row.id);
-    let credential = credential.filter(|_| reach == Reach::Admitted);
     let servable = reach == Reach::Admitted && row.standing == Standing::Active;
+    let credential = credential.filter(|_| servable);
     // A cell lives on while the account keeps its grant and may serve; else leases in hand end with the old one.
-    let kept = before
-        .filter(|before| servable && before.row.grant == row.grant && before.reach == reach && before.row.standing == Standing::Active);
+    let kept = before.filter(|before| before.row.grant == row.grant && before.reach == reach && before.row.standing == Standing::Active);
     let cell = match (kept, credential) {
         (Some(before), Some(credential)) => {
             before.cell.publish(credential);
             Arc::clone(&before.cell)
         }
-        (_, credential) => Arc::new(LiveCell::new(credential.unwrap_or_else(|| empty_live(grant.revision)))),
+        (_, credential) => Arc::new(credential.map_or_else(LiveCell::ended, LiveCell::new)),
     };
     let blocks = before.map_or_else(|| Arc::new(Blocks::default()), |before| Arc::clone(&before.blocks));
     let allowed = Arc::new(profile.origins.of(Purpose::Inference).clone());

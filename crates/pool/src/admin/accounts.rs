@@ -29,6 +29,8 @@ impl Inner {
     pub(super) async fn account_import(&self, accounts: Vec<AccountAdd>) -> Result<ImportReport, AdminError> {
         let mut stored = Vec::new();
         let mut skipped = Vec::new();
+        // What other processes have stored meanwhile: its grants may be among those that are replaced.
+        self.rebuild().await.map_err(failed)?;
         for account in accounts {
             let row = account.row.clone();
             match self.store_account(account).await {
@@ -42,6 +44,7 @@ impl Inner {
     }
 
     pub(super) async fn account_add(&self, account: AccountAdd) -> Result<AccountAdded, AdminError> {
+        self.rebuild().await.map_err(failed)?;
         let placed = self.store_account(account).await?;
         self.rebuild().await.map_err(failed)?;
         self.added(placed)
@@ -105,8 +108,10 @@ impl Inner {
         let touched: BTreeSet<GrantId> = {
             let view = self.view.load();
             let key = draft.identity.key();
+            let fingerprint = self.store.fingerprint(draft.grant.secret.identifying());
             let same = |account: &&Arc<AccountLive>| {
-                account.row.provider == draft.provider && (key.is_none() || account.row.identity.key() == key)
+                let known = account.row.identity.key() == key || account.grant.facts().fingerprint == fingerprint;
+                account.row.provider == draft.provider && (key.is_none() || known)
             };
             view.accounts.values().filter(same).map(|account| account.row.grant).collect()
         };
@@ -183,9 +188,11 @@ impl Inner {
         let mut lifted = 0;
         for account in view.accounts.values().filter(|account| id.is_none_or(|id| id == account.row.id)) {
             lifted += account.blocks.current(now).len() as u64;
-            account.blocks.clear();
             self.store.block_lift(account.row.id, None).await.map_err(failed)?;
+            account.blocks.clear();
         }
+        // A reading from before may have brought them back meanwhile.
+        self.rebuild().await.map_err(failed)?;
         Ok(lifted)
     }
 

@@ -3,7 +3,7 @@
 use super::{failed, not_found, profile_named};
 use crate::account::{AccountLive, Reach};
 use crate::flight;
-use crate::limits::SEND_MARGIN;
+use crate::grant::Moment;
 use crate::sticky::sticky_key;
 use crate::{Inner, Pool};
 use claviger_admin::{AdminError, ErrorCode, Exposed, SkippedRow, TokenAsk, TokenList, TokenView};
@@ -76,17 +76,16 @@ impl Inner {
             Reach::OriginChanged => return Err(refused(format!("account {id} was stored for another address of {}", account.profile.id))),
             Reach::Unusable => return Err(refused(format!("{} takes no credential of this kind", account.profile.id))),
         }
-        let (now, boot) = (self.clock.now(), self.clock.boot());
+        let moment = Moment::of(&*self.clock);
         let facts = account.grant.facts();
-        let due = facts.renewable && facts.state == GrantState::Live && facts.is_due(now, boot);
+        let due = account.is_renewable(&facts) && facts.is_due(moment);
         drop(facts);
-        if due && account.grant.resting(now).is_none() {
+        if due && account.grant.resting(moment).is_none() {
             // What came of the flight is read from the vault below.
             flight::join(self, &account.grant, &account.profile, Want::IfDue { due: Due::Request }).await;
         }
-        let (now, boot) = (self.clock.now(), self.clock.boot());
         let facts = account.grant.facts();
-        if facts.left(now, boot).is_some_and(|left| left <= SEND_MARGIN) {
+        if !facts.is_sendable(Moment::of(&*self.clock)) {
             return Err(match &facts.state {
                 GrantState::NeedsLogin { cause, .. } => refused(format!("account {id} needs a new login: {cause}")),
                 GrantState::Live => {

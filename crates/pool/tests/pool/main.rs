@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "what fails in a test may panic")]
 
 mod crash;
+mod follow;
 mod refresh;
 mod select;
 mod stage;

@@ -1,11 +1,16 @@
 //! Refreshes over a real vault and a provider that keeps a ledger.
 
-use crate::stage::{PROVIDER, Question, Stage};
+use crate::stage::{PROVIDER, Question, Stage, pool_parts};
 use claviger_admin::{Admin, StandingView, TokenAsk};
 use claviger_contract::{Answer, Broker, Refusal};
 use claviger_domain::attempt::{Made, Next};
 use claviger_domain::classify::Class;
+use claviger_pool::Pool;
+use claviger_pool::limits::FLIGHT_END_WITHIN;
+use claviger_runtime::TaskEnd;
 use claviger_simulator::{Rotation, TokenFault};
+use claviger_testkit::Failpoints;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 const GRACE: Rotation = Rotation::Grace { grace_s: 60 };
@@ -248,4 +253,201 @@ async fn two_refusals_in_a_row_rest_the_account_and_two_with_a_success_between_d
         let blocks = &pool.account_list().await.unwrap().accounts[0].blocks;
         assert_eq!(!blocks.is_empty(), rests, "accepted between: {accepted_between}");
     }
+}
+
+#[tokio::test]
+async fn a_dead_grant_whose_last_token_is_refused_leaves_the_pool() {
+    let stage = Stage::new(Rotation::Strict).await;
+    let pool = stage.pool().await;
+    stage.login(&pool, "ada", 3600).await;
+    stage.simulator.control().grant_revoke("ada");
+    let admission = stage.admitted(&pool).await;
+    let mut question = Question::new(&admission);
+    let (attempt, _) = question.attempt(&pool).await.unwrap();
+    question.attempts.after(made(&attempt, Class::Unauthorized));
+    pool.report(attempt, Class::Unauthorized);
+    // The refresh finds it dead. Its token has most of an hour to go, and nobody gets it again.
+    for question in [&question, &Question::new(&admission)] {
+        let refusal = question.attempt(&pool).await.map(|(_, header)| header);
+        assert!(matches!(refusal, Err(Refusal::NeedsLogin { .. })), "{refusal:?}");
+    }
+    assert_eq!(stage.simulator.ledger().refreshes(), 1);
+}
+
+#[tokio::test]
+async fn a_dead_grant_whose_token_is_accepted_serves_until_one_call_is_refused() {
+    let stage = Stage::new(Rotation::Strict).await;
+    let pool = stage.pool().await;
+    stage.login(&pool, "ada", 3600).await;
+    stage.simulator.control().token_fault_next(TokenFault::InvalidGrant);
+    stage.advance(3100);
+    pool.sweep().await;
+    let admission = stage.admitted(&pool).await;
+    let (attempt, _) = Question::new(&admission).attempt(&pool).await.unwrap();
+    pool.report(attempt, Class::Accepted);
+    let (attempt, _) = Question::new(&admission).attempt(&pool).await.unwrap();
+    pool.report(attempt, Class::Unauthorized);
+    assert!(matches!(Question::new(&admission).attempt(&pool).await, Err(Refusal::NeedsLogin { .. })));
+}
+
+#[tokio::test]
+async fn a_short_lived_token_is_never_waited_for_in_vain() {
+    let stage = Stage::new(Rotation::Strict).await;
+    let pool = stage.pool().await;
+    stage.login(&pool, "ada", 12).await;
+    let admission = stage.admitted(&pool).await;
+    for _second in 0..14 {
+        Question::new(&admission).attempt(&pool).await.unwrap();
+        stage.advance(1);
+    }
+    assert_eq!(stage.simulator.ledger().refreshes(), 1);
+}
+
+#[tokio::test]
+async fn a_new_login_is_not_held_up_by_what_became_of_the_old_one() {
+    let stage = Stage::new(Rotation::Strict).await;
+    let pool = stage.pool().await;
+    stage.login(&pool, "ada", 36_000).await;
+    let admission = stage.admitted(&pool).await;
+    stage.advance(31_000);
+    stage.simulator.control().token_fault_next(TokenFault::CloseAfterCommit);
+    pool.sweep().await;
+    // The old token is used up for more than an hour; the new login is due at once.
+    let issued = stage.simulator.control().grant_issue_with("ada", "at-new", "rt-new", -10);
+    stage.add(&pool, &issued, "ada", None).await;
+    let (_, header) = Question::new(&admission).attempt(&pool).await.unwrap();
+    assert!(header != "Bearer at-new" && header != "Bearer at-ada", "{header}");
+}
+
+#[tokio::test]
+async fn a_wall_clock_that_is_set_back_serves_no_token_beyond_its_life() {
+    let stage = Stage::new(Rotation::Strict).await;
+    let pool = stage.pool().await;
+    stage.login(&pool, "ada", 3600).await;
+    let admission = stage.admitted(&pool).await;
+    let clock = stage.sim_clock.as_ref().unwrap();
+    clock.set(stage.clock.now().minus(std::time::Duration::from_hours(24 * 365)));
+    pool.account_list().await.unwrap();
+    assert_eq!(Question::new(&admission).attempt(&pool).await.unwrap().1, "Bearer at-ada");
+    stage.advance(3600);
+    pool.account_list().await.unwrap();
+    assert_ne!(Question::new(&admission).attempt(&pool).await.unwrap().1, "Bearer at-ada");
+    assert_eq!(stage.simulator.ledger().refreshes(), 1);
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_read_now_is_not_sent_for_again() {
+    let stage = Stage::new(Rotation::Strict).await;
+    let failpoints = Failpoints::new();
+    let pool = stage.pool_with(Arc::new(failpoints.clone())).await;
+    stage.login(&pool, "ada", 3600).await;
+    let admission = stage.admitted(&pool).await;
+    // The process stops short after the answer was spilled; the token lives.
+    stage.advance(3500);
+    failpoints.fail("answer.spilled", "stop here");
+    pool.sweep().await;
+    stage.advance(200);
+    let slots = stage.slots();
+    assert_eq!(slots.len(), 1);
+    std::fs::set_permissions(&slots[0], std::fs::Permissions::from_mode(0o644)).unwrap();
+    let refusal = Question::new(&admission).attempt(&pool).await.map(|(_, header)| header);
+    assert!(matches!(refusal, Err(Refusal::Unavailable { .. })), "{refusal:?}");
+    assert_eq!(stage.simulator.ledger().refreshes(), 1, "its answer may be whole");
+    std::fs::set_permissions(&slots[0], std::fs::Permissions::from_mode(0o600)).unwrap();
+    stage.advance(60);
+    Question::new(&admission).attempt(&pool).await.unwrap();
+    assert_eq!((stage.simulator.ledger().refreshes(), stage.simulator.ledger().reuses()), (1, 0));
+    assert_eq!(stage.slots(), [] as [std::path::PathBuf; 0]);
+}
+
+#[tokio::test]
+async fn an_answer_whose_slot_was_taken_away_gets_another_one() {
+    let stage = Stage::new(Rotation::Strict).await;
+    let failpoints = Failpoints::new();
+    let pool = stage.pool_with(Arc::new(failpoints.clone())).await;
+    stage.login(&pool, "ada", 3600).await;
+    stage.advance(3500);
+    let pause = failpoints.pause("request.sent");
+    failpoints.fail("answer.spilled", "stop here");
+    tokio::join!(pool.sweep(), async {
+        pause.reached().await;
+        stage.slots().iter().for_each(|slot| std::fs::remove_file(slot).unwrap());
+        pause.release();
+    });
+    assert_eq!(stage.slots().len(), 1);
+    stage.advance(200);
+    let admission = stage.admitted(&pool).await;
+    Question::new(&admission).attempt(&pool).await.unwrap();
+    assert_eq!((stage.simulator.ledger().refreshes(), stage.simulator.ledger().reuses()), (1, 0));
+}
+
+#[tokio::test]
+async fn no_slot_outlives_what_was_done_with_its_answer() {
+    for (rotation, faults) in [
+        (GRACE, vec![TokenFault::CloseAfterCommit]),
+        (GRACE, vec![TokenFault::ServerError(500)]),
+        (Rotation::Strict, vec![TokenFault::InvalidGrant]),
+        (Rotation::Strict, vec![TokenFault::RateLimited { retry_after_s: 20 }]),
+        (Rotation::None, vec![TokenFault::ServerError(500); 20]),
+    ] {
+        let stage = Stage::new(rotation).await;
+        let pool = stage.pool().await;
+        stage.login(&pool, "ada", -10).await;
+        for fault in &faults {
+            stage.simulator.control().token_fault_next(fault.clone());
+        }
+        for _flight in 0..faults.len() {
+            pool.sweep().await;
+            stage.advance(31);
+            assert!(stage.slots().len() < 2, "{faults:?}: {:?}", stage.slots());
+        }
+        assert_eq!(stage.slots(), [] as [std::path::PathBuf; 0], "{faults:?}");
+        assert_eq!(stage.simulator.ledger().reuses(), 0);
+    }
+}
+
+#[tokio::test]
+async fn an_import_of_a_login_that_was_refreshed_here_since_takes_nothing_back() {
+    let stage = Stage::new(Rotation::Strict).await;
+    let pool = stage.pool().await;
+    let (_, issued) = stage.login(&pool, "ada", -10).await;
+    let admission = stage.admitted(&pool).await;
+    let (_, renewed) = Question::new(&admission).attempt(&pool).await.unwrap();
+    stage.add(&pool, &issued, "ada", None).await;
+    assert_eq!(Question::new(&admission).attempt(&pool).await.unwrap().1, renewed);
+    stage.advance(7200);
+    Question::new(&admission).attempt(&pool).await.unwrap();
+    let ledger = stage.simulator.ledger();
+    assert_eq!((ledger.refreshes(), ledger.reuses()), (2, 0));
+}
+
+#[tokio::test]
+async fn the_end_of_a_process_waits_for_what_was_sent_and_sends_nothing_new() {
+    let stage = Stage::new(Rotation::Strict).await;
+    let parts = pool_parts(&stage.home(), &stage.key_file(), &stage.overlay(), Arc::clone(&stage.clock));
+    let supervisor = Arc::clone(&parts.supervisor);
+    let pool = Pool::open(parts).await.unwrap();
+    let accounts = [stage.login(&pool, "ada", -10).await.0, stage.login(&pool, "bob", -10).await.0];
+    let admission = stage.admitted(&pool).await;
+    stage.simulator.control().token_fault_next(TokenFault::HoldUntilReleased);
+    let ledger = stage.simulator.ledger();
+    let question = Question::new(&admission);
+    let ask = claviger_contract::Ask { account: Some(accounts[0]), ..question.ask() };
+    let Answer::Pending(sent) = pool.lease(&ask) else { panic!("a refresh is needed") };
+    tokio::select! {
+        _ = sent => panic!("the answer is held"),
+        () = ledger.wait_for(|ledger| ledger.refreshes() == 1) => {}
+    }
+    let (end, ()) = tokio::join!(supervisor.stop(FLIGHT_END_WITHIN), async {
+        let ask = claviger_contract::Ask { account: Some(accounts[1]), ..question.ask() };
+        let Answer::Pending(unsent) = pool.lease(&ask) else { panic!("a refresh is needed") };
+        unsent.await.unwrap();
+        assert!(matches!(pool.lease(&ask), Answer::Refused(Refusal::Unavailable { .. })));
+        stage.simulator.control().release();
+    });
+    assert_eq!(end, TaskEnd::Drained);
+    assert_eq!(ledger.refreshes(), 1, "nothing is sent after the stop");
+    let restarted = stage.pool().await;
+    let tokens = restarted.account_list().await.unwrap().accounts;
+    assert_eq!(tokens.iter().filter(|account| account.grant_revision == 2).count(), 1, "the answer is kept");
 }

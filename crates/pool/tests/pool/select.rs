@@ -1,7 +1,7 @@
 //! Which account serves: sessions, blocks, refusals, keys and origins, through the real view.
 
 use crate::stage::{PROVIDER, Question, Stage};
-use claviger_admin::{AccountChange, Admin, KeyCreate, StandingView};
+use claviger_admin::{AccountChange, Admin, CredentialAdd, Exposed, KeyCreate, StandingView};
 use claviger_contract::{Answer, Broker, Denial, Refusal, Report};
 use claviger_domain::attempt::Made;
 use claviger_domain::block::BlockScope;
@@ -101,6 +101,73 @@ async fn a_guessed_block_lets_one_probe_through_in_a_minute() {
     probe.finish(Report::Seen(limit(None)));
     stage.advance(61);
     Question::new(&admission).attempt(&pool).await.unwrap();
+}
+
+fn seen(attempt: claviger_contract::Attempt, question: &mut Question<'_>, class: Class) -> AccountId {
+    let facts = attempt.facts().clone();
+    attempt.finish(Report::Seen(class.clone()));
+    question.attempts.after(Made { account: facts.account, grant: facts.grant, revision: facts.revision, class });
+    facts.account
+}
+
+#[tokio::test]
+async fn a_probe_never_repeats_what_its_own_request_has_seen_refused() {
+    let (stage, pool) = stage_with(1).await;
+    let admission = stage.admitted(&pool).await;
+    let mut question = Question::new(&admission);
+    let (attempt, _) = question.attempt(&pool).await.unwrap();
+    seen(attempt, &mut question, limit(None));
+    let refusal = question.attempt(&pool).await.map(|(_, header)| header);
+    assert!(matches!(refusal, Err(Refusal::AllBlocked { .. })), "{refusal:?}");
+    // Another request may.
+    Question::new(&admission).attempt(&pool).await.unwrap();
+}
+
+#[tokio::test]
+async fn every_blocked_account_whose_end_is_a_guess_gets_a_probe_of_its_own() {
+    let (stage, pool) = stage_with(3).await;
+    let admission = stage.admitted(&pool).await;
+    let mut question = Question::new(&admission);
+    let soon = stage.clock.now().plus(std::time::Duration::from_secs(10));
+    let (attempt, _) = question.attempt(&pool).await.unwrap();
+    let told = seen(attempt, &mut question, limit(Some(soon)));
+    for _guessed in 0..2 {
+        let (attempt, _) = question.attempt(&pool).await.unwrap();
+        seen(attempt, &mut question, limit(None));
+    }
+    let probed = [account_for(&pool, &Question::new(&admission)).await, account_for(&pool, &Question::new(&admission)).await];
+    assert!(probed[0] != probed[1] && !probed.contains(&told), "{probed:?}, told {told}");
+    let refusal = Question::new(&admission).attempt(&pool).await.map(|(_, header)| header);
+    assert!(matches!(refusal, Err(Refusal::AllBlocked { retry_at, .. }) if retry_at == soon), "{refusal:?}");
+}
+
+#[tokio::test]
+async fn a_probe_sends_no_token_that_has_ended() {
+    let stage = Stage::new(Rotation::Strict).await;
+    let pool = stage.pool().await;
+    stage.login(&pool, "ada", 600).await;
+    let admission = stage.admitted(&pool).await;
+    let (attempt, _) = Question::new(&admission).attempt(&pool).await.unwrap();
+    attempt.finish(Report::Seen(limit(None)));
+    stage.advance(700);
+    let (_, header) = Question::new(&admission).attempt(&pool).await.unwrap();
+    assert_ne!(header, "Bearer at-ada");
+    assert_eq!(stage.simulator.ledger().refreshes(), 1);
+}
+
+#[tokio::test]
+async fn no_probe_goes_to_a_source_that_the_cascade_did_not_choose() {
+    let stage = Stage::new(Rotation::Strict).await;
+    let pool = stage.pool().await;
+    let key = CredentialAdd::ApiKey { key: Exposed::new("sk-test-1".to_owned()) };
+    pool.account_add(Stage::draft("key", key)).await.unwrap();
+    let admission = stage.admitted(&pool).await;
+    let (attempt, _) = Question::new(&admission).attempt(&pool).await.unwrap();
+    attempt.finish(Report::Seen(limit(None)));
+    stage.login(&pool, "ada", -10).await;
+    stage.simulator.control().grant_revoke("ada");
+    let refusal = Question::new(&admission).attempt(&pool).await.map(|(_, header)| header);
+    assert!(matches!(refusal, Err(Refusal::NeedsLogin { .. })), "{refusal:?}");
 }
 
 #[tokio::test]

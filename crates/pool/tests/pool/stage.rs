@@ -99,6 +99,27 @@ impl Stage {
         (self.add(pool, &issued, name, None).await, issued)
     }
 
+    /// An account as `account_add` takes it, of `name@example.com`.
+    pub(crate) fn draft(name: &str, credential: CredentialAdd) -> AccountAdd {
+        AccountAdd {
+            row: "row 1".into(),
+            provider: PROVIDER.into(),
+            credential,
+            identity: IdentityView { email: Some(format!("{name}@example.com")), ..IdentityView::default() },
+            label: None,
+            source: SourceWord::Login,
+            disabled: None,
+            blocks: Vec::new(),
+            follows: None,
+        }
+    }
+
+    /// The names of the slots that are there.
+    pub(crate) fn slots(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(self.home().join("spill")).unwrap();
+        entries.map(|entry| entry.unwrap().path()).collect()
+    }
+
     pub(crate) async fn add(&self, pool: &Pool, issued: &IssuedGrant, name: &str, org: Option<&str>) -> AccountId {
         let credential = CredentialAdd::Oauth {
             access: Exposed::new(issued.access.clone()),
@@ -107,17 +128,7 @@ impl Stage {
         };
         let identity =
             IdentityView { email: Some(format!("{name}@example.com")), org_id: org.map(str::to_owned), ..IdentityView::default() };
-        let add = AccountAdd {
-            row: "row 1".into(),
-            provider: PROVIDER.into(),
-            credential,
-            identity,
-            label: None,
-            source: SourceWord::Login,
-            disabled: None,
-            blocks: Vec::new(),
-            follows: None,
-        };
+        let add = AccountAdd { identity, ..Self::draft(name, credential) };
         AccountId(pool.account_add(add).await.unwrap().account.id)
     }
 
@@ -144,18 +155,19 @@ impl Stage {
 }
 
 pub(crate) async fn open_pool(home: &Path, key_file: &Path, overlay: &Path, clock: Arc<dyn Clock>, failpoints: Arc<dyn Failpoint>) -> Pool {
+    Pool::open(PoolParts { failpoints, ..pool_parts(home, key_file, overlay, clock) }).await.unwrap()
+}
+
+pub(crate) fn pool_parts(home: &Path, key_file: &Path, overlay: &Path, clock: Arc<dyn Clock>) -> PoolParts {
     let root = RootKey::KeyFile { path: key_file.to_owned() };
-    let store = SqliteStore::open(home, &root, &*clock).unwrap();
-    let catalogue = Arc::new(Catalogue::load(Some(overlay)).unwrap());
-    let parts = PoolParts {
-        store: Arc::new(store),
+    PoolParts {
+        store: Arc::new(SqliteStore::open(home, &root, &*clock).unwrap()),
         egress: Egress::new(EgressConfig::default(), Arc::clone(&clock)),
         clock,
-        failpoints,
+        failpoints: Arc::new(NoFailpoints),
         supervisor: Arc::new(Supervisor::new()),
-        settings: PoolSettings { catalogue, models: Vec::new() },
-    };
-    Pool::open(parts).await.unwrap()
+        settings: PoolSettings { catalogue: Arc::new(Catalogue::load(Some(overlay)).unwrap()), models: Vec::new() },
+    }
 }
 
 /// One question.
