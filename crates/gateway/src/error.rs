@@ -14,6 +14,13 @@ use std::time::Duration;
 /// The header that names a request in every answer.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-claviger-request-id");
 
+/// Whether the client shall repeat the request by itself: a header that SDKs and agents obey, though no standard knows it.
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+
+/// The longest wait that a client is left to sit out. Some clients wait silently for as long as `Retry-After` says, be it
+/// hours, where a person should learn that nothing comes; others wait up to a minute.
+const WAIT_SAT_OUT_MAX: Duration = Duration::from_mins(1);
+
 /// Why the gateway answers itself.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Fault {
@@ -135,6 +142,16 @@ struct ChatError {
     message: String,
     r#type: &'static str,
     code: &'static str,
+    #[serde(flatten)]
+    reset: Option<Reset>,
+}
+
+/// When a used-up limit comes back, as the responses dialect says it.
+#[derive(Serialize)]
+struct Reset {
+    /// In seconds since the epoch.
+    resets_at: i64,
+    resets_in_seconds: u64,
 }
 
 #[derive(Serialize)]
@@ -251,22 +268,8 @@ impl Fault {
     /// The whole answer. The id stands in the message too, since people see messages and not headers.
     pub(crate) fn render(&self, dialect: Dialect, request: RequestId, now: Timestamp) -> Response<Bytes> {
         let status = self.status();
-        let message = format!("{} ({request})", self.message());
-        let kind = self.kind();
-        let body = match dialect {
-            Dialect::Messages => {
-                let error = MessagesError { r#type: kind.messages_word(), message };
-                serde_json::to_vec(&MessagesBody { r#type: "error", error, request_id: request.to_string() })
-            }
-            Dialect::Chat | Dialect::Responses => {
-                serde_json::to_vec(&Body { error: ChatError { message, r#type: kind.chat_word(), code: self.code() } })
-            }
-            Dialect::Generate => {
-                serde_json::to_vec(&Body { error: GenerateError { code: status.as_u16(), message, status: kind.generate_word() } })
-            }
-        };
-        // Strings and a number are always JSON.
-        let mut response = Response::new(Bytes::from(body.unwrap_or_default()));
+        let wait = self.retry_at().map(|at| at.until(now));
+        let mut response = Response::new(self.body(dialect, request, wait));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -274,10 +277,50 @@ impl Fault {
         for name in ["request-id", "x-request-id"] {
             headers.insert(name, id_value(request));
         }
-        if let Some(at) = self.retry_at() {
-            headers.insert(RETRY_AFTER, HeaderValue::from(retry_after_s(at.until(now))));
+        if let Some(wait) = wait {
+            headers.insert(RETRY_AFTER, HeaderValue::from(retry_after_s(wait)));
+        }
+        // A key or a credential that was refused is refused again; a client that can fetch another key does so all the same.
+        if status == StatusCode::UNAUTHORIZED || wait.is_some_and(is_long) {
+            headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
         }
         response
+    }
+
+    /// What is wrong, in the words by which clients of the dialect tell a long wait, which they report, from a short one.
+    fn body(&self, dialect: Dialect, request: RequestId, wait: Option<Duration>) -> Bytes {
+        let kind = self.kind();
+        let long = wait.filter(|wait| kind == Kind::Limited && is_long(*wait));
+        let message = match (dialect, long) {
+            (Dialect::Generate, Some(wait)) => format!("{}. Please retry in {}s ({request})", self.message(), retry_after_s(wait)),
+            _ => format!("{} ({request})", self.message()),
+        };
+        let written = match dialect {
+            Dialect::Messages => {
+                let error = MessagesError { r#type: kind.messages_word(), message };
+                serde_json::to_vec(&MessagesBody { r#type: "error", error, request_id: request.to_string() })
+            }
+            Dialect::Chat | Dialect::Responses => {
+                let (word, reset) = match (dialect, self.retry_at().zip(long)) {
+                    (Dialect::Responses, Some((at, wait))) => ("usage_limit_reached", Some(Reset::new(at, wait))),
+                    (_, Some(_)) => ("insufficient_quota", None),
+                    (_, None) => (kind.chat_word(), None),
+                };
+                serde_json::to_vec(&Body { error: ChatError { message, r#type: word, code: self.code(), reset } })
+            }
+            Dialect::Generate => {
+                let error = GenerateError { code: self.status().as_u16(), message, status: kind.generate_word() };
+                serde_json::to_vec(&Body { error })
+            }
+        };
+        // Strings and numbers are always JSON.
+        Bytes::from(written.unwrap_or_default())
+    }
+}
+
+impl Reset {
+    fn new(at: Timestamp, wait: Duration) -> Self {
+        Self { resets_at: at.as_secs(), resets_in_seconds: retry_after_s(wait) }
     }
 }
 
@@ -289,6 +332,11 @@ pub(crate) fn name_request(headers: &mut HeaderMap, request: RequestId) {
 fn id_value(request: RequestId) -> HeaderValue {
     // Letters, digits and an underscore are a valid value.
     HeaderValue::from_str(&request.to_string()).unwrap_or_else(|_invalid| HeaderValue::from_static("req"))
+}
+
+/// Whether a person should hear of a wait, instead of a client sitting it out.
+fn is_long(wait: Duration) -> bool {
+    wait > WAIT_SAT_OUT_MAX
 }
 
 /// Whole seconds, rounded up, at least one: a client that comes back early is refused again.
@@ -370,5 +418,38 @@ mod tests {
         for (wait_ms, expected) in [(0, 1), (1, 1), (1000, 1), (1001, 2), (59_999, 60)] {
             assert_eq!(retry_after_s(Duration::from_millis(wait_ms)), expected, "{wait_ms} ms");
         }
+    }
+
+    #[test]
+    fn a_long_wait_is_said_in_words_that_stop_clients_and_a_short_one_is_left_to_them() {
+        let now = Timestamp::from_secs(1_000_000);
+        let provider = ProviderId::new("some").unwrap();
+        let refused =
+            |wait_s| Fault::Refused(Refusal::AllBlocked { provider: provider.clone(), retry_at: now.plus(Duration::from_secs(wait_s)) });
+        let shown = |wait_s, dialect| {
+            let response = refused(wait_s).render(dialect, RequestId(7), now);
+            let header = |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+            let body: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
+            assert_eq!(header("retry-after"), Some(wait_s.to_string()));
+            (response.status().as_u16(), header("x-should-retry"), body["error"].clone())
+        };
+        let no = || Some("false".to_owned());
+        for (dialect, word) in
+            [(Dialect::Messages, "rate_limit_error"), (Dialect::Chat, "insufficient_quota"), (Dialect::Responses, "usage_limit_reached")]
+        {
+            let (status, should_retry, error) = shown(3600, dialect);
+            assert_eq!((status, should_retry, error["type"].as_str()), (429, no(), Some(word)));
+            let (status, should_retry, error) = shown(60, dialect);
+            assert_eq!((status, should_retry, error["type"].as_str()), (429, None, Some("rate_limit_error")));
+            assert_eq!(error.get("resets_at"), None);
+        }
+        let (_, _, error) = shown(3600, Dialect::Responses);
+        assert_eq!(
+            (&error["code"], &error["resets_at"], &error["resets_in_seconds"]),
+            (&"all_blocked".into(), &1_003_600.into(), &3600.into())
+        );
+        let (_, should_retry, error) = shown(3600, Dialect::Generate);
+        assert_eq!(should_retry, no());
+        assert!(error["message"].as_str().unwrap().contains(". Please retry in 3600s (req_"), "{error}");
     }
 }

@@ -11,10 +11,11 @@ use claviger_domain::attempt::Made;
 use claviger_domain::classify::{Class, ClassifyContext, EVIDENCE_BODY_MAX_BYTES, Evidence, classify};
 use claviger_domain::id::AccountId;
 use claviger_domain::profile::ProviderProfile;
+use claviger_domain::virtual_key::PREFIX;
 use claviger_egress::{EgressError, InBody, OutBody};
 use http::header::CONNECTION;
 use http::uri::{PathAndQuery, Uri};
-use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, request, response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, request, response};
 
 /// Headers that concern one connection only (RFC 9110 §7.6.1), and `expect`, which the connection has dealt with.
 fn is_hop_by_hop(name: &HeaderName) -> bool {
@@ -39,6 +40,11 @@ fn is_client_credential(name: &HeaderName) -> bool {
     matches!(name.as_str(), "authorization" | "x-api-key" | "x-goog-api-key" | "api-key" | "cookie" | "cookie2")
 }
 
+/// Whether a header carries a virtual key, under whatever name: it opens this gateway, and is no provider's business.
+fn holds_virtual_key(value: &HeaderValue) -> bool {
+    value.as_bytes().rsplit(|byte| *byte == b' ').next().is_some_and(|last| last.starts_with(PREFIX.as_bytes()))
+}
+
 /// What a provider says to its own connection, or about its own origin and credential, and must not say about ours.
 fn is_provider_private(name: &HeaderName) -> bool {
     matches!(name.as_str(), "set-cookie" | "set-cookie2" | "alt-svc" | "strict-transport-security" | "www-authenticate")
@@ -46,13 +52,13 @@ fn is_provider_private(name: &HeaderName) -> bool {
 
 /// A copy without the headers that `Connection` names, the hop-by-hop ones, and those of `private`. Order, repetition and
 /// bytes of all others stay; names go out in lower case, since case means nothing in them (RFC 9110 §5.1).
-fn passed_on(headers: &HeaderMap, private: impl Fn(&HeaderName) -> bool) -> HeaderMap {
+fn passed_on(headers: &HeaderMap, private: impl Fn(&HeaderName, &HeaderValue) -> bool) -> HeaderMap {
     let named: Vec<&[u8]> = headers.get_all(CONNECTION).iter().flat_map(|list| list.as_bytes().split(|byte| *byte == b',')).collect();
     let is_named = |name: &HeaderName| named.iter().any(|token| token.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()));
     // Room for what is written into it later: a credential and its companions, or the request's id.
     let mut out = HeaderMap::with_capacity(headers.len() + 4);
     for (name, value) in headers {
-        if !is_hop_by_hop(name) && !private(name) && !is_named(name) {
+        if !is_hop_by_hop(name) && !private(name, value) && !is_named(name) {
             out.append(name, value.clone());
         }
     }
@@ -84,14 +90,15 @@ impl<'a> Outgoing<'a> {
         let mut parts = Request::new(()).into_parts().0;
         parts.method = self.method.clone();
         parts.uri = Uri::from(self.target.clone());
-        parts.headers = passed_on(self.headers, |name| is_client_credential(name) || *name == http::header::HOST);
+        parts.headers =
+            passed_on(self.headers, |name, value| is_client_credential(name) || *name == http::header::HOST || holds_virtual_key(value));
         parts
     }
 }
 
 /// The headers of an answer that the client gets.
 pub(crate) fn answer_headers(headers: &HeaderMap) -> HeaderMap {
-    passed_on(headers, is_provider_private)
+    passed_on(headers, |name, _| is_provider_private(name))
 }
 
 /// An answer of a provider, of an error also the beginning of its body.
@@ -229,6 +236,8 @@ mod tests {
             ("proxy-authorization", "canary"),
             ("host", "localhost"),
             ("accept", "*/*"),
+            ("x-other-slot", "clv_canary"),
+            ("x-other-slot", "Bearer clv_canary"),
         ]);
         assert_eq!(passed, ["accept: */*"]);
     }

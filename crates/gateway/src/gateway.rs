@@ -136,7 +136,8 @@ impl<B: Broker> Gateway<B> {
         let target = target?;
         let payload = body::collect(inbound, &self.replay, &self.limits, &self.clock).await?;
         let peek = payload.peek();
-        let model = session::model(target.path, &peek);
+        let mut body = session::Body::of(&peek);
+        let model = session::model(target.path, &mut body);
         let profile = choose(routes, &target, model.as_deref())?;
         settlement.provider = Some(profile.id.clone());
         if !admission.key().admits_provider(&profile.id) {
@@ -146,7 +147,7 @@ impl<B: Broker> Gateway<B> {
         let call = Call {
             admission,
             profile,
-            session: session::find(&profile.session, &parts.headers, &peek, model.as_deref()),
+            session: session::find(&profile.session, &parts.headers, &mut body, model.as_deref()),
             model: model.as_deref(),
             seed,
             outgoing: Outgoing::new(parts, &path)?,

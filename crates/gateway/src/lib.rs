@@ -12,6 +12,7 @@ mod evidence;
 mod forward;
 mod gateway;
 mod health;
+mod json;
 mod lease;
 pub mod limits;
 mod listen;

@@ -58,7 +58,7 @@ pub const DISCARD_MAX_BYTES: u64 = 1024 * 1024;
 /// How long throwing away may take.
 pub const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Most connections of clients at once: a fleet of agents, within common descriptor limits of 8,192 and up.
+/// Most connections of clients at once: a fleet of agents. A server lowers it to what its limit of open files affords.
 pub const CONNECTIONS_MAX: usize = 4096;
 
 /// How long open requests may go on after a stop: a long answer ends, a restart does not wait for ever.

@@ -1,5 +1,6 @@
 //! Paths: which ones are refused, how one joins a provider's base, and the query without a client's key.
 
+use claviger_domain::virtual_key::PREFIX;
 use std::borrow::Cow;
 
 /// Rounds of percent-decoding that a path is looked at through: a proxy behind a proxy decodes twice.
@@ -103,12 +104,13 @@ pub(crate) fn keys_in(query: &str) -> impl Iterator<Item = &str> {
     query.split('&').filter(|pair| is_key(pair)).map(|pair| pair.split_once('=').map_or("", |(_, value)| value))
 }
 
-/// The query without its `key` parameters, all other bytes untouched; `None` if nothing is left.
+/// The query without its `key` parameters, and without virtual keys in others, all other bytes untouched; `None` if nothing is left.
 pub(crate) fn without_keys(query: &str) -> Option<Cow<'_, str>> {
-    if !query.split('&').any(is_key) {
+    let is_dropped = |pair: &str| is_key(pair) || pair.split_once('=').is_some_and(|(_, value)| value.starts_with(PREFIX));
+    if !query.split('&').any(is_dropped) {
         return Some(Cow::Borrowed(query));
     }
-    let kept: Vec<&str> = query.split('&').filter(|pair| !is_key(pair)).collect();
+    let kept: Vec<&str> = query.split('&').filter(|pair| !is_dropped(pair)).collect();
     (!kept.is_empty()).then(|| Cow::Owned(kept.join("&")))
 }
 
@@ -196,6 +198,7 @@ mod tests {
             ("k%65y=abc", None),
             ("key", None),
             ("monkey=1&keys=2", Some("monkey=1&keys=2")),
+            ("api_key=clv_canary&a=1", Some("a=1")),
             ("", Some("")),
         ] {
             assert_eq!(without_keys(query).as_deref(), left, "{query}");

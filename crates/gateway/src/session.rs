@@ -3,41 +3,76 @@
 //! Nothing here is proof: a provider may read the same body differently, for instance where a field stands twice. It only steers
 //! the choice of an account.
 
+use crate::json::{Elements, Field, Fields};
 use claviger_domain::profile::SessionRule;
 use claviger_domain::session::SessionHash;
 use http::HeaderMap;
-use serde::Deserializer;
-use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
+use memchr::memmem;
 use std::borrow::Cow;
-use std::fmt;
 
 /// Most messages that are looked at for the first one of the user; agents put at most a few instructions before it.
 const OPENING_MESSAGES_MAX: usize = 8;
 
-/// Fields of all dialects that hold instructions, tools and messages; a dialect uses one of each kind.
-const OPENING_FIELDS: [&str; 8] =
-    ["system", "instructions", "systemInstruction", "system_instruction", "tools", "messages", "input", "contents"];
+/// Most fields of a body that are looked at. Requests have up to 30; a body of nothing but fields must not take many times its room.
+const FIELDS_MAX: usize = 256;
+
+/// Fields for which there is room at once: what requests of agents have.
+const FIELDS_USUAL: usize = 16;
+
+/// Fields of all dialects that hold instructions and tools; a dialect uses one of each kind.
+const OPENING_FIELDS: [&str; 5] = ["system", "instructions", "systemInstruction", "system_instruction", "tools"];
+
+/// Fields of all dialects that hold messages; a dialect uses one.
+const MESSAGE_FIELDS: [&str; 3] = ["messages", "input", "contents"];
+
+/// What precedes a model in a path.
+const MODELS: &str = "/models/";
+
+/// The fields of a body. It is read once, and only as far as it is asked for.
+#[derive(Debug)]
+pub(crate) struct Body<'a> {
+    unread: std::iter::Take<Fields<'a>>,
+    read: Vec<Field<'a>>,
+}
+
+impl<'a> Body<'a> {
+    /// Nothing is read yet. What is no object has no fields.
+    pub(crate) fn of(body: &'a [u8]) -> Self {
+        Self { unread: Fields::of(body).take(FIELDS_MAX), read: Vec::with_capacity(FIELDS_USUAL) }
+    }
+
+    /// The first field of this name, as it is written.
+    fn get(&mut self, name: &str) -> Option<&'a [u8]> {
+        if let Some(field) = self.read.iter().find(|field| field.is(name)) {
+            return Some(field.value);
+        }
+        loop {
+            let field = self.unread.next()?;
+            self.read.push(field);
+            if field.is(name) {
+                return Some(field.value);
+            }
+        }
+    }
+}
 
 /// The model that a path or a body names.
-pub(crate) fn model<'a>(path: &'a str, body: &'a [u8]) -> Option<Cow<'a, str>> {
-    if let Some((_, after)) = path.split_once("/models/") {
-        let name = after.split([':', '/']).next().filter(|name| !name.is_empty());
+pub(crate) fn model<'a>(path: &'a str, body: &mut Body<'a>) -> Option<Cow<'a, str>> {
+    if let Some(at) = memmem::find(path.as_bytes(), MODELS.as_bytes()) {
+        let name = path.get(at + MODELS.len()..)?.split([':', '/']).next().filter(|name| !name.is_empty());
         return name.map(Cow::Borrowed);
     }
-    let [model] = fields(body, ["model"], Until::AllSeen);
-    text(model?)
+    text(body.get("model")?)
 }
 
 /// The conversation: what the provider's rule says, first found, else a fingerprint of how it began.
-pub(crate) fn find(rule: &SessionRule, headers: &HeaderMap, body: &[u8], model: Option<&str>) -> Option<SessionHash> {
+pub(crate) fn find(rule: &SessionRule, headers: &HeaderMap, body: &mut Body<'_>, model: Option<&str>) -> Option<SessionHash> {
     let named = rule.headers.iter().find_map(|name| headers.get(name).filter(|value| !value.is_empty()));
     if let Some(value) = named {
         return Some(SessionHash::of(&[b"named", value.as_bytes()]));
     }
     for name in &rule.fields {
-        let [value] = fields(body, [name], Until::AllSeen);
-        if let Some(value) = value.and_then(text).filter(|value| !value.is_empty()) {
+        if let Some(value) = body.get(name).and_then(text).filter(|value| !value.is_empty()) {
             return Some(SessionHash::of(&[b"named", value.as_bytes()]));
         }
     }
@@ -46,124 +81,34 @@ pub(crate) fn find(rule: &SessionRule, headers: &HeaderMap, body: &[u8], model: 
 
 /// The fingerprint of model, instructions, tools and messages up to the first one of the user. They stay the same while the
 /// conversation grows.
-fn opening(body: &[u8], model: Option<&str>) -> Option<SessionHash> {
-    let found = fields(body, OPENING_FIELDS, Until::End);
-    let [.., messages, input, contents] = found;
-    let list = messages.or(input).or(contents)?;
-    let mut parts = vec![b"opening".as_slice(), model.unwrap_or_default().as_bytes()];
-    parts.extend(found.iter().take(OPENING_FIELDS.len() - 3).map(|field| field.map_or(&[][..], |raw| raw.get().as_bytes())));
-    let first = first_messages(list);
-    if first.is_empty() {
-        parts.push(list.get().as_bytes());
+fn opening(body: &mut Body<'_>, model: Option<&str>) -> Option<SessionHash> {
+    let list = MESSAGE_FIELDS.iter().find_map(|name| body.get(name))?;
+    let mut parts = Vec::with_capacity(2 + OPENING_FIELDS.len() + OPENING_MESSAGES_MAX);
+    parts.extend([b"opening", model.unwrap_or_default().as_bytes()]);
+    parts.extend(OPENING_FIELDS.iter().map(|name| body.get(name).unwrap_or_default()));
+    let before = parts.len();
+    for message in Elements::of(list).take(OPENING_MESSAGES_MAX) {
+        parts.push(message);
+        if is_of_user(message) {
+            break;
+        }
     }
-    parts.extend(first.iter().map(|message| message.get().as_bytes()));
+    if parts.len() == before {
+        parts.push(list);
+    }
     Some(SessionHash::of(&parts))
 }
 
-fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
-    match serde_json::from_str::<&str>(raw.get()) {
+fn text(raw: &[u8]) -> Option<Cow<'_, str>> {
+    match serde_json::from_slice::<&str>(raw) {
         Ok(plain) => Some(Cow::Borrowed(plain)),
-        Err(_escaped_or_no_text) => serde_json::from_str::<String>(raw.get()).ok().map(Cow::Owned),
+        Err(_escaped_or_no_text) => serde_json::from_slice::<String>(raw).ok().map(Cow::Owned),
     }
 }
 
-/// When reading a body may stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Until {
-    /// As soon as every field was seen.
-    AllSeen,
-    /// At its end, since absent fields are expected.
-    End,
-}
-
-/// The raw values of top-level fields of a JSON object. What is no object has none.
-fn fields<'a, const N: usize>(body: &'a [u8], names: [&str; N], until: Until) -> [Option<&'a RawValue>; N] {
-    let mut found = [None; N];
-    if body.first().is_some_and(|first| *first == b'{' || first.is_ascii_whitespace()) {
-        let object = Object { names: &names, found: &mut found, until };
-        // A body that breaks off or is no JSON gives what was found until then; the provider will say what is wrong with it.
-        drop(serde_json::Deserializer::from_slice(body).deserialize_map(object));
-    }
-    found
-}
-
-struct Object<'s, 'a> {
-    names: &'s [&'s str],
-    found: &'s mut [Option<&'a RawValue>],
-    until: Until,
-}
-
-impl<'a> Visitor<'a> for Object<'_, 'a> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(index) = map.next_key_seed(IndexOf(self.names))? {
-            match index.and_then(|index| self.found.get_mut(index)) {
-                Some(slot) => *slot = Some(map.next_value()?),
-                None => drop(map.next_value::<IgnoredAny>()?),
-            }
-            if self.until == Until::AllSeen && self.found.iter().all(Option::is_some) {
-                return Err(A::Error::custom("all was seen"));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The position of a key among names.
-struct IndexOf<'s>(&'s [&'s str]);
-
-impl<'a> DeserializeSeed<'a> for IndexOf<'_> {
-    type Value = Option<usize>;
-
-    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<Option<usize>, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for IndexOf<'_> {
-    type Value = Option<usize>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
-    }
-
-    fn visit_str<E: Error>(self, key: &str) -> Result<Option<usize>, E> {
-        Ok(self.0.iter().position(|name| *name == key))
-    }
-}
-
-/// The first elements of a list up to the first one of the user; empty where it is no list.
-fn first_messages(list: &RawValue) -> Vec<&RawValue> {
-    let mut first = Vec::new();
-    drop(serde_json::Deserializer::from_str(list.get()).deserialize_seq(Messages(&mut first)));
-    first
-}
-
-struct Messages<'s, 'a>(&'s mut Vec<&'a RawValue>);
-
-impl<'a> Visitor<'a> for Messages<'_, 'a> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list")
-    }
-
-    fn visit_seq<A: SeqAccess<'a>>(self, mut list: A) -> Result<(), A::Error> {
-        while let Some(message) = list.next_element::<&'a RawValue>()? {
-            self.0.push(message);
-            let [role] = fields(message.get().as_bytes(), ["role"], Until::AllSeen);
-            let is_first_of_user = role.and_then(text).is_some_and(|role| role == "user");
-            if is_first_of_user || self.0.len() == OPENING_MESSAGES_MAX {
-                return Err(A::Error::custom("enough was seen"));
-            }
-        }
-        Ok(())
-    }
+fn is_of_user(message: &[u8]) -> bool {
+    let role = Fields::of(message).find(|field| field.is("role"));
+    role.and_then(|role| text(role.value)).is_some_and(|role| role == "user")
 }
 
 #[cfg(test)]
@@ -172,7 +117,7 @@ mod tests {
     use http::{HeaderName, HeaderValue};
 
     fn session(body: &str) -> Option<SessionHash> {
-        find(&SessionRule::default(), &HeaderMap::new(), body.as_bytes(), None)
+        find(&SessionRule::default(), &HeaderMap::new(), &mut Body::of(body.as_bytes()), None)
     }
 
     #[test]
@@ -190,7 +135,7 @@ mod tests {
             ("/v1beta/models/", "{}", None),
             ("/v1/models/g-2", "", Some("g-2")),
         ] {
-            assert_eq!(model(path, body.as_bytes()).as_deref(), expected, "{path} {body}");
+            assert_eq!(model(path, &mut Body::of(body.as_bytes())).as_deref(), expected, "{path} {body}");
         }
     }
 
@@ -227,13 +172,13 @@ mod tests {
             SessionRule { headers: vec![HeaderName::from_static("x-session")], fields: vec!["cache_key".to_owned(), "user".to_owned()] };
         let mut headers = HeaderMap::new();
         let body = |text: &str| format!(r#"{{"user":"u","cache_key":"c","input":"{text}"}}"#);
-        let by_field = find(&rule, &headers, body("a").as_bytes(), None);
-        assert_eq!(by_field, find(&rule, &headers, body("b").as_bytes(), None));
+        let by_field = find(&rule, &headers, &mut Body::of(body("a").as_bytes()), None);
+        assert_eq!(by_field, find(&rule, &headers, &mut Body::of(body("b").as_bytes()), None));
         headers.insert("x-session", HeaderValue::from_static("s1"));
-        let by_header = find(&rule, &headers, body("a").as_bytes(), None);
+        let by_header = find(&rule, &headers, &mut Body::of(body("a").as_bytes()), None);
         assert_ne!(by_header, by_field);
-        assert_eq!(by_header, find(&rule, &headers, b"", None));
+        assert_eq!(by_header, find(&rule, &headers, &mut Body::of(b""), None));
         headers.insert("x-session", HeaderValue::from_static(""));
-        assert_eq!(find(&rule, &headers, body("a").as_bytes(), None), by_field);
+        assert_eq!(find(&rule, &headers, &mut Body::of(body("a").as_bytes()), None), by_field);
     }
 }

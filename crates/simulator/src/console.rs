@@ -13,6 +13,7 @@ use crate::faults::{LlmFault, TokenFault};
 use crate::ledger::{Ledger, LlmRequest, TokenOutcome, TokenPost};
 use crate::reply::{Cut, Reply, ScriptedBody, read_body};
 use crate::state::{Entry, Shared};
+use crate::tokens::IssuedGrant;
 
 /// What every path of the console begins with.
 pub(crate) const PREFIX: &str = "/__simulator/";
@@ -26,6 +27,8 @@ struct Command {
     times: Option<u32>,
     /// For `quota`: when the usage comes back. Default one hour.
     reset_in_s: Option<u64>,
+    /// For `key`: an API key that is accepted from now on as the account's.
+    key: Option<String>,
     /// For `fault`.
     token: Option<TokenFault>,
     /// For `fault`.
@@ -62,6 +65,17 @@ pub(crate) async fn answer(
 fn run(control: &Control, verb: &str, command: Command) -> Reply {
     let times = command.times.unwrap_or(u32::MAX);
     match (verb, command.account.as_deref()) {
+        ("login", Some(account)) => {
+            let IssuedGrant { access, refresh, expires_at_ms, account } = control.grant_issue(account);
+            return Reply::json(200, &json!({ "account": account, "access": access, "refresh": refresh, "expires_at_ms": expires_at_ms }));
+        }
+        ("key", Some(account)) => match &command.key {
+            Some(key) => {
+                control.api_key_add(key, account);
+                return Reply::json(200, &json!({ "ok": true }));
+            }
+            None => return failed(400, "a key is missing"),
+        },
         (_, Some(account)) if !control.account_is_known(account) => {
             return failed(404, "no such account");
         }
@@ -74,7 +88,7 @@ fn run(control: &Control, verb: &str, command: Command) -> Reply {
             let reset_in_s = command.reset_in_s.unwrap_or(3600);
             control.llm_fault_for(account, LlmFault::QuotaExhausted { reset_in_s }, times);
         }
-        ("expire" | "revoke" | "unauthorized" | "quota", None) => {
+        ("expire" | "revoke" | "unauthorized" | "quota" | "login" | "key", None) => {
             return failed(400, "an account is missing");
         }
         ("fault", account) => match (command.token, command.llm, account) {

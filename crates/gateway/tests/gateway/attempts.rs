@@ -60,6 +60,7 @@ async fn with_all_accounts_used_up_the_client_learns_when_to_come_back() {
     let answer = rig.send(&chat()).await;
     assert_eq!(answer.status, 429);
     assert_eq!(answer.header("retry-after"), Some("91"));
+    assert_eq!(answer.header("x-should-retry"), Some("false"), "no client shall sit this out in silence");
     assert_eq!(answer.json()["error"]["code"], "all_blocked");
     assert_eq!(rig.broker.log.lines().last().unwrap(), "record openai 429 account 2 attempts 2");
 }
@@ -165,6 +166,7 @@ async fn a_refresh_that_hangs_and_a_race_that_never_ends_are_given_up() {
         rig.clock.advance(Duration::from_secs(30));
     });
     assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (503, Some("1")));
+    assert_eq!(answer.header("x-should-retry"), None, "a short wait is worth it");
 
     let rig = rig_of(&[("ada", Refresh::Races)]).await;
     let answer = rig.send(&chat()).await;

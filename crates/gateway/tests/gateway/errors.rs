@@ -13,6 +13,7 @@ fn shown(answer: &Answer) -> String {
     }
     assert_eq!(answer.header("content-type"), Some("application/json"));
     assert!(answer.text().contains(id), "people see messages and not headers");
+    assert_eq!(answer.header("x-should-retry"), (answer.status == 401).then_some("false"), "a refused key is refused again");
     let retry = answer.header("retry-after").map_or(String::new(), |wait| format!(" retry-after {wait}"));
     format!("{}{retry} {}", answer.status.as_u16(), answer.text().replace(id, "ID"))
 }

@@ -248,3 +248,18 @@ async fn the_console_expires_an_account_and_tells_the_ledger_without_a_token() {
         assert!(!summary.text().contains(token) && full.text().contains(token), "{token}");
     }
 }
+
+#[tokio::test]
+async fn the_console_logs_a_new_account_in_and_enters_a_key_for_it() {
+    let lab = lab().await;
+    let ask = |verb: &'static str, body: &'static str| lab.ask("POST", verb, &[], body);
+    let grant = ask("/__simulator/login", r#"{"account":"eve@example.com"}"#).await;
+    assert_eq!(lab.post("/v1/messages", &grant.at("/access"), &json!({})).await.at("/content/0/text"), "Hello from eve@example.com.");
+    assert_eq!(lab.refresh(&grant.at("/refresh")).await.status, 200);
+    assert_eq!(lab.post("/v1/messages", "sk-test-9", &json!({})).await.status, 401);
+    assert_eq!(ask("/__simulator/key", r#"{"account":"fay@example.com","key":"sk-test-9"}"#).await.status, 200);
+    assert_eq!(lab.post("/v1/messages", "sk-test-9", &json!({})).await.at("/content/0/text"), "Hello from fay@example.com.");
+    for (path, body) in [("/__simulator/login", "{}"), ("/__simulator/key", r#"{"account":"fay@example.com"}"#)] {
+        assert_eq!(ask(path, body).await.status, 400, "{path} {body}");
+    }
+}
