@@ -9,6 +9,7 @@ use claviger_domain::origin::Origin as OutboundOrigin;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fmt;
+use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -111,15 +112,20 @@ impl Config {
     /// Reads the file; where there is none, the defaults hold. Every problem of the file is found, not the first alone.
     pub fn read(path: &Path) -> Result<Self, Vec<Problem>> {
         let unreadable = |why: String| vec![Problem { path: path.to_path_buf(), place: None, message: why }];
-        let size = match std::fs::metadata(path) {
-            Ok(metadata) => metadata.len(),
+        let failed = |error: std::io::Error| unreadable(format!("cannot be read: {error}"));
+        match std::fs::metadata(path) {
+            // A pipe would be waited for, by a running server too.
+            Ok(metadata) if metadata.is_file() => {}
+            Ok(_) => return Err(unreadable("cannot be read: it is no regular file".to_owned())),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::defaults()),
-            Err(error) => return Err(unreadable(format!("cannot be read: {error}"))),
-        };
-        if size > CONFIG_MAX_BYTES {
+            Err(error) => return Err(failed(error)),
+        }
+        let mut text = String::new();
+        let file = std::fs::File::open(path).map_err(failed)?;
+        file.take(CONFIG_MAX_BYTES + 1).read_to_string(&mut text).map_err(failed)?;
+        if text.len() as u64 > CONFIG_MAX_BYTES {
             return Err(unreadable(format!("is larger than {CONFIG_MAX_BYTES} bytes")));
         }
-        let text = std::fs::read_to_string(path).map_err(|error| unreadable(format!("cannot be read: {error}")))?;
         file::parse(path, &text)
     }
 

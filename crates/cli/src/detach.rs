@@ -40,6 +40,9 @@ pub async fn start(context: &Context, arguments: &[String]) -> Result<AdminClien
     if let Some(config) = &context.global.config {
         command.arg("--config").arg(config);
     }
+    if context.global.verbose > 0 {
+        command.arg(format!("-{}", "v".repeat(usize::from(context.global.verbose))));
+    }
     command.args(arguments).stdin(Stdio::null()).stdout(stdout).stderr(log);
     let child = command.spawn().map_err(|error| CliError::failed(format!("the server cannot be started: {error}")))?;
     await_ready(context, child, begin).await
@@ -62,7 +65,8 @@ async fn await_ready(context: &Context, mut child: Child, begin: u64) -> Result<
         }
         let ended = child.try_wait().map_err(|error| CliError::failed(format!("the server cannot be watched: {error}")))?;
         if let Some(status) = ended {
-            return Err(failed_start(&context.paths.log_file, begin, &format!("the server did not start ({status})")));
+            let failed = failed_start(&context.paths.log_file, begin, &format!("the server did not start ({status})"));
+            return Err(failed.ending_as(status.code()));
         }
         if clock.boot() > give_up {
             best_effort("ending a server that does not answer", child.kill());

@@ -61,6 +61,15 @@ impl CliError {
         Self(self.0.hint(hint), self.1)
     }
 
+    /// With the exit code of another run of this program, where it is one of ours.
+    #[must_use]
+    pub fn ending_as(mut self, exit_code: Option<i32>) -> Self {
+        let ours = [ErrorCode::Usage, ErrorCode::Locked, ErrorCode::NotFound, ErrorCode::Refused];
+        let code = ours.into_iter().find(|code| exit_code == Some(i32::from(code.exit_code())));
+        self.0.code = code.unwrap_or(self.0.code);
+        self
+    }
+
     /// For a command whose one JSON document says it already: nothing more is printed, and the exit code stays.
     #[must_use]
     pub fn said(self) -> Self {

@@ -5,6 +5,7 @@ use claviger_admin::ErrorBody;
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Write};
+use std::ops::ControlFlow;
 use zeroize::Zeroizing;
 
 /// How this run prints.
@@ -40,11 +41,15 @@ impl Output {
         print(&text)
     }
 
-    /// Prints raw bytes that are the data themselves, for instance a log.
+    /// Prints raw bytes that are the data themselves, for instance a log. Breaks where the reader went away: who prints
+    /// without an end must stop then.
     #[expect(clippy::unused_self, reason = "whoever prints holds an Output")]
-    pub fn raw(self, bytes: &[u8]) -> Result<(), CliError> {
+    pub fn raw(self, bytes: &[u8]) -> Result<ControlFlow<()>, CliError> {
         let mut stdout = std::io::stdout().lock();
-        printed(stdout.write_all(bytes).and_then(|()| stdout.flush()))
+        let result = stdout.write_all(bytes).and_then(|()| stdout.flush());
+        let is_gone = matches!(&result, Err(error) if error.kind() == ErrorKind::BrokenPipe);
+        printed(result)?;
+        Ok(if is_gone { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     }
 
     /// Says something to a person, on stderr.

@@ -4,6 +4,7 @@ use crate::admin_socket::{AdminServer, ServerControl, ServerFacts, SocketLock};
 use crate::context::Context;
 use crate::env::{Env, Paths};
 use crate::error::CliError;
+use crate::hardening;
 use crate::port;
 use crate::wire_up::{self, LoadedSettings, Opened};
 use claviger_admin::{Admin, AdminError, Reloaded};
@@ -111,7 +112,12 @@ impl Server {
         let Self { opened, settings, control, gateway_listener, admin_listener, lock, kept } = self;
         let mut signals = Signals::new()?;
         opened.pool.serve_background();
-        let limits = settings.config.limits();
+        let mut limits = settings.config.limits();
+        let affordable = hardening::connections_affordable();
+        if affordable < limits.connections_max {
+            tracing::warn!(wanted = limits.connections_max, affordable, "fewer connections, since few files may be open");
+            limits.connections_max = affordable;
+        }
         let config = GatewayConfig { limits, ..GatewayConfig::default() };
         let gateway = Arc::new(Gateway::new(opened.pool.clone(), opened.egress.clone(), Arc::clone(&opened.clock), config));
         let agents = Arc::new(Supervisor::new());

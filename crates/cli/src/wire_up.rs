@@ -7,6 +7,7 @@ use crate::error::CliError;
 use crate::root_key;
 use claviger_admin::Reloaded;
 use claviger_egress::{Egress, EgressConfig};
+use claviger_pool::limits::FLIGHT_END_WITHIN;
 use claviger_pool::{Pool, PoolParts, PoolSettings};
 use claviger_providers::catalogue::Catalogue;
 use claviger_runtime::{Clock, NoFailpoints, Supervisor, SystemClock, best_effort};
@@ -14,10 +15,6 @@ use claviger_store::{RootKey, SqliteStore, Store};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// How long tasks may take to end after everything is on disk.
-const TASKS_END_WITHIN: Duration = Duration::from_secs(5);
 
 /// A vault opened in this process, with all that works on it. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -35,10 +32,11 @@ pub struct Opened {
 }
 
 impl Opened {
-    /// Ends the tasks and closes the vault; what is written behind is on disk then.
+    /// Ends the tasks and closes the vault; what is written behind is on disk then, and so is the answer to every refresh that
+    /// was sent.
     pub async fn close(&self) {
         self.pool.flush().await;
-        self.supervisor.stop(TASKS_END_WITHIN).await;
+        self.supervisor.stop(FLIGHT_END_WITHIN).await;
         best_effort("closing the vault", self.store.close().await);
     }
 }

@@ -219,3 +219,10 @@ fn a_file_is_read_from_its_place_or_from_a_given_one() {
     assert!(matches!(read("codex", Some(&given)), Err(ImportError::TooLong { .. })));
     assert!(read("env", None).unwrap().accounts.is_empty());
 }
+
+#[test]
+fn only_a_regular_file_can_be_followed() {
+    let context = ImportContext { catalogue: Catalogue::builtin(), now: Timestamp(0), home: None, environment: &|_| None };
+    let error = source("codex").unwrap().read(&context, Some(Path::new("/dev/zero"))).unwrap_err();
+    assert!(matches!(error, ImportError::Unreadable { .. }), "{error}");
+}

@@ -9,6 +9,7 @@ use claviger_providers::import::{Import, ImportContext, ImportError, ImportedAcc
 use rusqlite::Connection;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Shortly after the fixtures were written.
 const NOW: Timestamp = Timestamp(1_795_348_423_000);
@@ -180,6 +181,39 @@ fn what_cannot_be_used_is_skipped_with_its_reason() {
             "no data",
         ]
     );
+}
+
+#[test]
+fn a_row_that_is_not_what_its_column_says_does_not_hold_up_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let schema = "CREATE TABLE auth_credentials (id, provider, credential_type, data);
+        CREATE TABLE auth_credential_blocks (credential_id, block_scope, blocked_until_ms);
+        CREATE TABLE auth_schema_version (version);";
+    let inserts = [
+        "INSERT INTO auth_credentials VALUES (NULL,'openai','api_key','{\"key\":\"sk-1\"}')",
+        "INSERT INTO auth_credentials VALUES ('x','openai','api_key','{\"key\":\"sk-2\"}')",
+        "INSERT INTO auth_credentials VALUES (3,'openai','api_key','{\"key\":\"sk-3\"}')",
+        "INSERT INTO auth_credential_blocks VALUES (3,'chat',9e18), (3,'spark',NULL), (3,'tier:x',1795348483000.5)",
+        "INSERT INTO auth_schema_version VALUES ('x')",
+    ];
+    let import = import(&database(folder.path(), schema, &inserts));
+    assert_eq!(rows(&import), ["row 3 (openai)"]);
+    assert_eq!(import.skipped.iter().map(|skipped| skipped.row.as_str()).collect::<Vec<_>>(), ["a row without a number (openai)"; 2]);
+    let blocks: Vec<_> = import.accounts[0].blocks.iter().map(|block| (block.scope.clone(), block.until)).collect();
+    assert_eq!(
+        blocks,
+        [(BlockScope::Account, NOW.plus(Duration::from_hours(366 * 24))), (BlockScope::Tier("x".to_owned()), Timestamp(1_795_348_483_000))],
+        "an absurd end is cut to a year"
+    );
+}
+
+#[test]
+fn a_view_in_place_of_the_table_is_not_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let schema = "CREATE VIEW auth_credentials AS WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n)
+        SELECT id, 'openai' AS provider, 'api_key' AS credential_type, '{}' AS data FROM n";
+    let error = read_omp(Catalogue::builtin(), &database(folder.path(), schema, &[]), NOW).unwrap_err();
+    assert!(matches!(error, ImportError::NotItsDatabase { .. }), "{error}");
 }
 
 #[test]

@@ -285,3 +285,10 @@ fn an_overlong_or_unreadable_file_is_a_fault_of_that_file() {
     std::fs::create_dir(folder.0.path().join("b.toml")).unwrap();
     assert!(folder.faults()[0].starts_with("b.toml: cannot be read: "));
 }
+
+#[test]
+fn what_is_no_regular_file_is_a_fault_and_is_not_waited_for() {
+    let folder = Folder::with(&[]);
+    std::os::unix::fs::symlink("/dev/zero", folder.0.path().join("endless.toml")).expect("a link");
+    assert_eq!(folder.faults(), ["endless.toml: cannot be read: it is no regular file"]);
+}

@@ -1,6 +1,6 @@
 //! `Admin` over the socket of a running server, a connection a call.
 
-use super::routes::{self, ANSWER_MAX_BYTES, Import, Route, ServerFacts, ServerStatus, Unblock};
+use super::routes::{self, ANSWER_MAX_BYTES, ASK_MAX_BYTES, Import, Route, ServerFacts, ServerStatus, Unblock};
 use super::socket;
 use crate::error::CliError;
 use claviger_admin::{
@@ -54,6 +54,10 @@ impl AdminClient {
 
     async fn call<A: Serialize, R: DeserializeOwned>(&self, route: &Route<A, R>, id: &str, ask: &A) -> Result<R, AdminError> {
         let body = Zeroizing::new(serde_json::to_vec(ask).map_err(|error| AdminError::failed(&error))?);
+        if body.len() > ASK_MAX_BYTES {
+            let message = format!("this is more than a running server takes at once, {ASK_MAX_BYTES} bytes");
+            return Err(AdminError::new(ErrorCode::Usage, message).hint("claviger down, then the same again"));
+        }
         let request = Request::builder()
             .method(route.method.clone())
             .uri(route.path_for(id))

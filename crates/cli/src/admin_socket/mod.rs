@@ -11,7 +11,7 @@ mod socket;
 pub use client::{AdminClient, connect};
 pub use routes::ServerFacts;
 pub use server::{AdminServer, ServerControl};
-pub use socket::{SocketLock, is_held};
+pub use socket::{SocketLock, StartTurn, is_held};
 
 #[cfg(test)]
 mod tests;

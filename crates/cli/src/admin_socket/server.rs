@@ -199,8 +199,10 @@ where
     let Route { method, path, .. } = route;
     let work: Work = Box::new(move |server, id, body| {
         let body: &[u8] = if body.is_empty() { b"null" } else { &body };
-        let ask = serde_json::from_slice::<A>(body)
-            .map_err(|error| AdminError::new(ErrorCode::Usage, format!("the request's body does not fit: {error}")));
+        // The parser's own words quote what it read, and that may be a secret.
+        let ask = serde_json::from_slice::<A>(body).map_err(|error| {
+            AdminError::new(ErrorCode::Usage, format!("the request's body does not fit: line {}, column {}", error.line(), error.column()))
+        });
         let answer = ask.map(|ask| work(server, id, ask));
         Box::pin(async move {
             let answer = answer?.await?;

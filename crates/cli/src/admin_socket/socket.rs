@@ -1,15 +1,23 @@
 //! The socket as a file: who may have it, and whether the one that is there is alive.
 
 use crate::error::CliError;
+use claviger_runtime::{Clock, SystemClock};
 use rustix::fs::Mode;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
 
 /// Most bytes of a socket's path: what every system with unix sockets takes.
 const PATH_MAX_BYTES: usize = 103;
+
+/// The longest wait for another start: longer than that one waits for its server.
+const START_WAIT_MAX: Duration = Duration::from_secs(45);
+
+/// The pause between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// Holds the right to serve on one socket; freed with the process. The lock's file stays, since unlinking it would let two
 /// processes lock two files of one name.
@@ -26,8 +34,7 @@ impl SocketLock {
         check_length(socket)?;
         private_folder(socket.parent().unwrap_or(Path::new("/")))?;
         let lock_path = lock_path(socket);
-        let open = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).custom_flags(nofollow()).open(&lock_path);
-        let file = open.map_err(|error| CliError::io("opening", &lock_path, &error))?;
+        let file = open_lock(&lock_path)?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Self { path: socket.to_path_buf(), file })),
             Err(TryLockError::WouldBlock) => Ok(None),
@@ -52,6 +59,41 @@ impl SocketLock {
     pub fn remove_socket(&self) -> std::io::Result<()> {
         std::fs::remove_file(&self.path)
     }
+}
+
+/// Holds the right to set up and start a server in the background, so that of two starts at once the second one finds what the
+/// first one made. Freed with the process.
+#[derive(Debug)]
+pub struct StartTurn {
+    #[expect(dead_code, reason = "held for its lock")]
+    file: File,
+}
+
+impl StartTurn {
+    /// Waits for the turn.
+    pub async fn wait(socket: &Path) -> Result<Self, CliError> {
+        check_length(socket)?;
+        private_folder(socket.parent().unwrap_or(Path::new("/")))?;
+        let path = socket.with_extension("start");
+        let file = open_lock(&path)?;
+        let clock = SystemClock;
+        let give_up = clock.boot() + START_WAIT_MAX;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Self { file }),
+                Err(TryLockError::WouldBlock) if clock.boot() < give_up => clock.sleep(LOOK_EVERY).await,
+                Err(TryLockError::WouldBlock) => {
+                    return Err(CliError::failed("another start has not come to its end").hint("claviger logs"));
+                }
+                Err(TryLockError::Error(error)) => return Err(CliError::io("locking", &path, &error)),
+            }
+        }
+    }
+}
+
+fn open_lock(path: &Path) -> Result<File, CliError> {
+    let open = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).custom_flags(nofollow()).open(path);
+    open.map_err(|error| CliError::io("opening", path, &error))
 }
 
 /// Whether a process serves on the socket, or is still on its way out.

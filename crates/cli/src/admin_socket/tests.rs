@@ -242,6 +242,31 @@ async fn what_does_not_fit_is_refused_with_a_code() {
 }
 
 #[tokio::test]
+async fn what_does_not_fit_is_never_quoted() {
+    let running = run();
+    for body in [
+        r#"{"row":"x","provider":"p","credential":"canary-key"}"#,
+        r#"{"row":"x","provider":"p","credential":{"type":"canary-key"}}"#,
+        r#"{"canary-key":1}"#,
+    ] {
+        let head = format!("POST /api/v1/accounts HTTP/1.1\r\nhost: claviger\r\nconnection: close\r\ncontent-length: {}", body.len());
+        let answer = raw(&running, &format!("{head}\r\n\r\n{body}")).await;
+        assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("does not fit"), "{answer}");
+        assert!(!answer.contains("canary"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_more_than_a_server_takes_is_refused_before_it_is_sent() {
+    let running = run();
+    let accounts = vec![key_add(&"x".repeat(ASK_MAX_BYTES))];
+    let client = connect(&running.socket).await.unwrap().unwrap();
+    let error = client.account_import(accounts).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::Usage);
+    assert_eq!(error.hint.as_deref(), Some("claviger down, then the same again"));
+}
+
+#[tokio::test]
 async fn socket_and_folder_are_closed_to_others_and_the_lock_is_exclusive() {
     let running = run();
     let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;

@@ -6,6 +6,7 @@ use crate::error::CliError;
 use claviger_runtime::{Clock, SystemClock};
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
@@ -33,8 +34,9 @@ pub async fn run(context: &Context, args: LogsArgs) -> Result<(), CliError> {
     let mut at = size.saturating_sub(TAIL_MAX_BYTES);
     log.seek(SeekFrom::Start(at)).map_err(|error| failed(&error))?;
     loop {
-        at += pass_on(context, &mut log).map_err(|error| failed(&error))?;
-        if !args.follow {
+        let (passed, reader) = pass_on(context, &mut log).map_err(|error| failed(&error))?;
+        at += passed;
+        if !args.follow || reader.is_break() {
             return Ok(());
         }
         SystemClock.sleep(LOOK_EVERY).await;
@@ -51,13 +53,17 @@ fn replaced(path: &Path, at: u64) -> Option<File> {
     shrunk.then(|| File::open(path).ok()).flatten()
 }
 
-fn pass_on(context: &Context, log: &mut File) -> std::io::Result<u64> {
+/// How much was printed, and whether somebody still reads.
+fn pass_on(context: &Context, log: &mut File) -> std::io::Result<(u64, ControlFlow<()>)> {
     let mut buffer = vec![0; STEP_BYTES];
     let mut passed = 0;
     loop {
         let read = log.read(&mut buffer)?;
-        let Some(fresh) = buffer.get(..read).filter(|fresh| !fresh.is_empty()) else { return Ok(passed) };
-        context.output.raw(fresh).map_err(std::io::Error::other)?;
+        let Some(fresh) = buffer.get(..read).filter(|fresh| !fresh.is_empty()) else { return Ok((passed, ControlFlow::Continue(()))) };
+        let reader = context.output.raw(fresh).map_err(std::io::Error::other)?;
         passed += read as u64;
+        if reader.is_break() {
+            return Ok((passed, reader));
+        }
     }
 }

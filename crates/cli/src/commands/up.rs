@@ -1,6 +1,7 @@
 //! `claviger up`: sets up if needed, follows logins that somebody agreed to, serves, and says what to do next.
 
 use super::init;
+use crate::admin_socket::StartTurn;
 use crate::adopt::{self, Consent};
 use crate::args::{SealKind, UpArgs};
 use crate::context::Context;
@@ -19,12 +20,17 @@ pub async fn run(context: &Context, args: UpArgs) -> Result<(), CliError> {
         return runs_already(context, &client, &args).await;
     }
     let loaded = wire_up::load_settings(&context.paths, &context.env, args.listen)?;
+    let turn = StartTurn::wait(&context.paths.socket).await?;
+    if let Some(client) = admin_socket::connect(&context.paths.socket).await? {
+        return runs_already(context, &client, &args).await;
+    }
     if !vault_exists(&context.paths.home) {
         context.output.note(init::create(context, SealKind::Keyfile).await?.text());
     }
     let consent = consent(&args);
     if args.detach {
         let client = detach::start(context, &serve_arguments(&args)).await?;
+        drop(turn);
         let facts = client.server_status().await?.server;
         let catalogue = &loaded.pool.catalogue;
         let adopted = adopt::adopt(context, &client, catalogue, consent).await?;
@@ -32,6 +38,7 @@ pub async fn run(context: &Context, args: UpArgs) -> Result<(), CliError> {
         return context.output.data(&welcome, || welcome.text());
     }
     let server = Server::prepare(context, ServerOptions { listen: args.listen, ..ServerOptions::default() }).await?;
+    drop(turn);
     let catalogue = &loaded.pool.catalogue;
     let adopted = adopt::adopt(context, server.admin(), catalogue, consent).await?;
     let welcome = Welcome::gather(server.admin(), server.facts().clone(), catalogue, adopted).await?;

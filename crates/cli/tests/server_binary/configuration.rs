@@ -76,3 +76,11 @@ fn a_reload_without_a_server_says_so() {
     let ran = home.run(&["config", "reload"]).ended_with(1);
     assert!(ran.stderr.contains("no server runs"), "{}", ran.stderr);
 }
+
+#[test]
+fn what_is_no_regular_file_is_no_configuration_and_is_not_waited_for() {
+    let home = Home::new();
+    std::os::unix::fs::symlink("/dev/zero", home.path("settings/config.toml")).unwrap();
+    let ran = home.run(&["config", "check"]).ended_with(2);
+    assert!(ran.stderr.contains("config.toml: cannot be read: it is no regular file"), "{}", ran.stderr);
+}

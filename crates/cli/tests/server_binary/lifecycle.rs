@@ -187,3 +187,44 @@ fn a_second_signal_ends_a_server_at_once() {
     assert!(said.any(|line| line.contains("stopped at once")));
     assert_eq!(child.wait().unwrap().code(), Some(1));
 }
+
+#[test]
+fn of_several_starts_at_once_all_end_with_the_one_server() {
+    let home = Home::new();
+    let start = || home.command(&["up", "-d", "--listen", "127.0.0.1:0", "--json"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let starting: Vec<_> = (0..3).map(|_| start().unwrap()).collect();
+    let ran = starting.into_iter().map(|start| crate::home::Ran::of(&start.wait_with_output().unwrap()).succeeded().json());
+    let servers: Vec<Value> = ran.map(|up| up["server"]["pid"].clone()).collect();
+    assert!(servers.iter().all(|pid| pid.is_number() && *pid == servers[0]), "{servers:?}");
+}
+
+#[test]
+fn a_start_in_the_background_ends_with_the_code_of_its_server() {
+    let home = Home::initialised();
+    std::fs::rename(home.path("settings/master.key"), home.path("settings/elsewhere.key")).unwrap();
+    let ran = home.run(&["up", "-d", "--listen", "127.0.0.1:0"]).ended_with(3);
+    assert!(ran.stderr.contains("master.key is not there"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_server_in_the_background_logs_as_much_as_was_asked_for() {
+    let home = Home::new();
+    home.write("settings/config.toml", "[log]\nlevel = \"off\"\n");
+    home.run(&["up", "-d", "-v", "--listen", "127.0.0.1:0"]).succeeded();
+    assert!(home.run(&["logs"]).succeeded().stdout.contains("INFO serving"));
+}
+
+#[test]
+fn a_log_that_is_followed_ends_with_its_reader() {
+    let home = Home::initialised();
+    home.write("data/claviger.log", "a line\n");
+    let mut follow = home.command(&["logs", "-f"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    let mut reader = std::io::BufReader::new(follow.stdout.take().unwrap());
+    reader.read_line(&mut line).unwrap();
+    assert_eq!(line, "a line\n");
+    drop(reader);
+    let mut log = std::fs::OpenOptions::new().append(true).open(home.path("data/claviger.log")).unwrap();
+    writeln!(log, "another line").unwrap();
+    assert_eq!(follow.wait().unwrap().code(), Some(0));
+}

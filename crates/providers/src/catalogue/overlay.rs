@@ -109,6 +109,10 @@ fn files(folder: &Path, faults: &Faults) -> Vec<PathBuf> {
 
 fn read_text(path: &Path) -> Result<String, String> {
     let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
+    // A pipe would be waited for, by a running server too.
+    if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err("cannot be read: it is no regular file".to_owned());
+    }
     let mut text = String::new();
     let file = std::fs::File::open(path).map_err(unreadable)?;
     file.take(FILE_MAX_BYTES + 1).read_to_string(&mut text).map_err(unreadable)?;

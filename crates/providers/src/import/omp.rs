@@ -26,6 +26,8 @@ const BUSY_WAIT: Duration = Duration::from_secs(2);
 const ROWS_MAX: usize = 10_000;
 /// Longest text that is kept of a cause.
 const CAUSE_MAX_CHARS: usize = 200;
+/// Longest block that is taken over: no quota is longer than a year, and an absurd stamp sets no account aside for ever.
+const BLOCK_MAX: Duration = Duration::from_hours(366 * 24);
 /// From this version on the scope `shared` only mirrors the scopes of single meters.
 const SHARED_IS_A_MIRROR_SINCE: i64 = 7;
 
@@ -83,7 +85,7 @@ impl<'a> Reader<'a> {
         let mut statement = connection.prepare("SELECT name FROM pragma_table_info('auth_credentials')")?;
         let columns: BTreeSet<String> = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
         let version = if has_table(connection, "auth_schema_version")? {
-            connection.query_row("SELECT coalesce(max(version), 0) FROM auth_schema_version", [], |row| row.get(0))?
+            connection.query_row("SELECT max(version) FROM auth_schema_version", [], |row| whole_number(row, 0))?.unwrap_or(0)
         } else {
             0
         };
@@ -92,7 +94,9 @@ impl<'a> Reader<'a> {
 
     /// `None` where the table of credentials is missing.
     fn import(&self, catalogue: &Catalogue, now: Timestamp) -> rusqlite::Result<Option<Import>> {
-        if !["id", "provider", "credential_type", "data"].iter().all(|column| self.columns.contains(*column)) {
+        // A view could be a query without an end.
+        let is_table = has_table(self.connection, "auth_credentials")?;
+        if !is_table || !["id", "provider", "credential_type", "data"].iter().all(|column| self.columns.contains(*column)) {
             return Ok(None);
         }
         let columns = ["disabled_cause", "disabled", "updated_at", "email", "account_id"];
@@ -102,8 +106,11 @@ impl<'a> Reader<'a> {
         let mut statement = self.connection.prepare(&query)?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
-            let id: i64 = row.get(0)?;
             let provider = text(row, 1)?.unwrap_or_default();
+            let Some(id) = whole_number(row, 0)? else {
+                import.skipped.push(Skipped::new(&format!("a row without a number ({})", provider.escape_debug()), &RowFault::NoId));
+                continue;
+            };
             let name = format!("row {id} ({})", provider.escape_debug());
             match account(catalogue, row, &name, provider, now)? {
                 Ok(mut account) => {
@@ -124,7 +131,8 @@ impl<'a> Reader<'a> {
         let mut statement = self.connection.prepare_cached(query)?;
         let mut rows = statement.query([id])?;
         while let Some(row) = rows.next()? {
-            let (scope, until) = (text(row, 0)?.unwrap_or_default(), Timestamp(row.get(1)?));
+            let (scope, until) = (text(row, 0)?.unwrap_or_default(), Timestamp(whole_number(row, 1)?.unwrap_or_default()));
+            let until = until.min(now.plus(BLOCK_MAX));
             if until <= now || (scope == "shared" && self.version >= SHARED_IS_A_MIRROR_SINCE) {
                 continue;
             }
@@ -154,6 +162,8 @@ fn block_scope(scope: &str) -> Option<BlockScope> {
 /// Why a row is skipped.
 #[derive(Debug, thiserror::Error)]
 enum RowFault {
+    #[error("its id is no whole number")]
+    NoId,
     #[error("unknown type {0:?}")]
     UnknownType(String),
     #[error("no data")]
@@ -226,6 +236,16 @@ fn text<'a>(row: &'a Row<'_>, column: usize) -> rusqlite::Result<Option<&'a str>
     Ok(match row.get_ref(column)? {
         ValueRef::Text(bytes) => std::str::from_utf8(bytes).ok(),
         _ => None,
+    })
+}
+
+/// SQLite keeps what was written, whatever the column says, and JavaScript writes fractions.
+#[expect(clippy::cast_possible_truncation, reason = "the cast saturates, and a fraction is dropped")]
+fn whole_number(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<i64>> {
+    Ok(match row.get_ref(column)? {
+        ValueRef::Integer(number) => Some(number),
+        ValueRef::Real(number) => Some(number as i64),
+        ValueRef::Null | ValueRef::Text(_) | ValueRef::Blob(_) => None,
     })
 }
 

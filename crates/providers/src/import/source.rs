@@ -125,14 +125,17 @@ fn file_bytes(path: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, ImportError> {
         ErrorKind::NotFound => ImportError::NotFound { path: path.to_owned() },
         _ => ImportError::Unreadable { path: path.to_owned(), source },
     };
+    // All of these files are followed, and a pipe is gone after one reading.
+    if !std::fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(failed(std::io::Error::other("no regular file")));
+    }
     let file = std::fs::File::open(path).map_err(failed)?;
-    let length = file.metadata().map_err(failed)?.len();
-    if length > FILE_MAX_BYTES {
+    // The buffer never grows, so that no copy of it is left behind.
+    let limit = FILE_MAX_BYTES + 1;
+    let mut bytes = zeroize::Zeroizing::new(Vec::with_capacity(usize::try_from(limit).unwrap_or_default()));
+    file.take(limit).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 >= limit {
         return Err(ImportError::TooLong { path: path.to_owned() });
     }
-    // The buffer never grows, so that no copy of it is left behind.
-    let mut bytes = zeroize::Zeroizing::new(vec![0; usize::try_from(length).unwrap_or_default()]);
-    let mut file = file.take(length);
-    file.read_exact(&mut bytes).map_err(failed)?;
     Ok(bytes)
 }
