@@ -8,7 +8,7 @@ pub fn format(timestamp: Timestamp) -> String {
     jiff::Timestamp::from_second(timestamp.as_secs()).map_or_else(|_outside| timestamp.0.to_string(), |time| time.to_string())
 }
 
-/// Reads what [`format`] wrote: RFC 3339 text, or the raw number of milliseconds.
+/// Reads what [`format()`] wrote: RFC 3339 text, or the raw number of milliseconds.
 pub fn parse(text: &str) -> Result<Timestamp, jiff::Error> {
     if let Ok(outside_the_calendar) = text.parse() {
         return Ok(Timestamp(outside_the_calendar));
