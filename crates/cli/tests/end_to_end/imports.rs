@@ -94,3 +94,38 @@ async fn a_login_file_of_another_tool_is_followed_and_never_refreshed() {
     assert_eq!(status, 200, "{body}");
     assert_eq!(stage.simulator.ledger().refreshes(), 0);
 }
+
+/// Two unsigned access tokens of workspace `ws-1` that end in 2100, as Codex keeps them: the claims alone are real.
+const CODEX_TOKENS: [&str; 2] = [
+    "eyJhbGciOiJub25lIn0.eyJleHAiOjQxMDI0NDQ4MDAsImp0aSI6MSwiaHR0cHM6Ly9hcGkub3BlbmFpLmNvbS9hdXRoIjp7ImNoYXRncHRfYWNjb3VudF9pZCI6IndzLTEifX0.fake",
+    "eyJhbGciOiJub25lIn0.eyJleHAiOjQxMDI0NDQ4MDAsImp0aSI6MiwiaHR0cHM6Ly9hcGkub3BlbmFpLmNvbS9hdXRoIjp7ImNoYXRncHRfYWNjb3VudF9pZCI6IndzLTEifX0.fake",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_codex_login_is_followed_with_its_workspace_and_never_refreshed() {
+    let stage = Stage::new(Rotation::Strict).await;
+    let control = stage.simulator.control();
+    let [first, second] = CODEX_TOKENS;
+    let file = stage.path("user/.codex/auth.json");
+    std::fs::create_dir(file.parent().unwrap()).unwrap();
+    let write = |access: &str| {
+        let login = format!(
+            r#"{{"OPENAI_API_KEY":null,"tokens":{{"id_token":"{access}","access_token":"{access}","refresh_token":"rt-codex","account_id":"ws-1"}},"last_refresh":"2026-11-22T00:00:00Z"}}"#
+        );
+        std::fs::write(&file, login).unwrap();
+    };
+    control.grant_issue_with("ada", first, "rt-codex", 3600);
+    write(first);
+    stage.run(&["import", "codex", "--yes"]);
+    let key = stage.json(&["key", "create"])["key"].as_str().unwrap().to_owned();
+    let served = stage.serve();
+    assert_eq!(post(&served.origin, "/openai-codex/codex/responses", &key).await.0, 200);
+    control.access_revoke(first);
+    control.grant_issue_with("ada", second, "rt-codex-2", 3600);
+    write(second);
+    let (status, body) = post(&served.origin, "/openai-codex/codex/responses", &key).await;
+    assert_eq!(status, 200, "{body}");
+    let ledger = stage.simulator.ledger();
+    assert_eq!(ledger.refreshes(), 0);
+    assert!(ledger.requests().iter().all(|request| request.header("chatgpt-account-id") == Some("ws-1")));
+}
