@@ -1,15 +1,22 @@
-//! Failpoints that a test arms by name: fail there, wait there, die there, count.
+//! Failpoints that a test arms by name: fail there, wait there, stop or die there, count.
 
-use claviger_runtime::{BoxFuture, Failpoint};
+use claviger_runtime::{BoxFuture, Failpoint, best_effort};
+use rustix::process::{Signal, getpid, kill_process};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::watch;
+
+/// How long a thread that has stopped its own process waits for that: many times what a kernel takes to reach all threads.
+const STOP_REACHES_ALL_WITHIN: Duration = Duration::from_millis(50);
 
 /// What happens at the next pass of a site.
 #[derive(Debug)]
 enum Action {
+    Go,
     Fail(String),
     Pause { reached: watch::Sender<bool>, released: watch::Receiver<()> },
+    Stop,
     Kill,
 }
 
@@ -69,6 +76,18 @@ impl Failpoints {
         self.arm(site, Action::Kill);
     }
 
+    /// Stops this process with SIGSTOP at the next pass of a site, every thread of it, until somebody sends SIGCONT.
+    pub fn stop(&self, site: &'static str) {
+        self.arm(site, Action::Stop);
+    }
+
+    /// Lets this many passes of a site go by before what is armed next.
+    pub fn skip(&self, site: &'static str, passes: u32) {
+        for _ in 0..passes {
+            self.arm(site, Action::Go);
+        }
+    }
+
     /// How often a site was passed.
     pub fn passes(&self, site: &'static str) -> u64 {
         self.sites().get(site).map_or(0, |site| site.passes)
@@ -93,26 +112,31 @@ impl Failpoint for Failpoints {
                 site.actions.pop_front()
             };
             match action {
-                None => Ok(()),
+                None | Some(Action::Go) => Ok(()),
                 Some(Action::Fail(text)) => Err(text),
                 Some(Action::Pause { reached, mut released }) => {
                     reached.send_replace(true);
                     while released.changed().await.is_ok() {}
                     Ok(())
                 }
-                Some(Action::Kill) => die(),
+                Some(Action::Stop) => {
+                    signal(Signal::STOP);
+                    // The signal may reach another thread first: this one must not go on until all stand still.
+                    std::thread::sleep(STOP_REACHES_ALL_WITHIN);
+                    Ok(())
+                }
+                Some(Action::Kill) => {
+                    signal(Signal::KILL);
+                    std::process::abort()
+                }
             }
         })
     }
 }
 
-/// Ends this process as `kill -9` does.
-fn die() -> ! {
-    claviger_runtime::best_effort(
-        "kill this process",
-        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL),
-    );
-    std::process::abort()
+/// Sends a signal to this process, as another one would.
+fn signal(signal: Signal) {
+    best_effort("signal this process", kill_process(getpid(), signal));
 }
 
 #[cfg(test)]
@@ -126,6 +150,18 @@ mod tests {
         assert_eq!(failpoints.pass("before_send").await, Err("no".to_owned()));
         assert_eq!(failpoints.pass("before_send").await, Ok(()));
         assert_eq!((failpoints.passes("before_send"), failpoints.passes("elsewhere")), (2, 0));
+    }
+
+    #[tokio::test]
+    async fn what_is_armed_waits_for_the_passes_that_are_skipped() {
+        let failpoints = Failpoints::new();
+        failpoints.skip("before_send", 2);
+        failpoints.fail("before_send", "third");
+        let mut seen = Vec::new();
+        for _ in 0..4 {
+            seen.push(failpoints.pass("before_send").await.is_err());
+        }
+        assert_eq!(seen, [false, false, true, false]);
     }
 
     #[tokio::test]

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use std::collections::BTreeSet;
 
 /// How many characters at either end of a secret give it away.
 pub const LEAK_EDGE_CHARS: usize = 12;
@@ -18,7 +19,8 @@ pub struct Hit {
 }
 
 /// Looks for secrets in bytes: as they are, in base64 (both alphabets, at each of the three offsets that a longer text may
-/// give them), percent-encoded, as hexadecimal digits, and by their first and last 12 characters. One hit per form.
+/// give them), percent-encoded, as hexadecimal digits, as a list of numbers (as bytes are printed for debugging), escaped as in
+/// JSON, in UTF-16, and by their first and last 12 characters. One hit per form.
 ///
 /// # Panics
 /// For a secret under 16 bytes, whose forms could stand anywhere by chance.
@@ -40,7 +42,7 @@ pub fn canary_search(haystack: &[u8], canaries: &[&str]) -> Vec<Hit> {
 }
 
 fn position(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack.windows(needle.len()).position(|window| window == needle)
+    memchr::memmem::find(haystack, needle)
 }
 
 fn forms(canary: &str) -> Vec<(String, Vec<u8>)> {
@@ -59,6 +61,16 @@ fn forms(canary: &str) -> Vec<(String, Vec<u8>)> {
         ("first characters".to_owned(), first.into_bytes()),
         ("last characters".to_owned(), last.into_bytes()),
     ];
+    let numbers = bytes.iter().map(u8::to_string).collect::<Vec<_>>();
+    forms.push(("numbers".to_owned(), numbers.join(", ").into_bytes()));
+    forms.push(("numbers without blanks".to_owned(), numbers.join(",").into_bytes()));
+    forms.push(("UTF-16".to_owned(), canary.encode_utf16().flat_map(u16::to_le_bytes).collect()));
+    let quoted = canary.replace('\\', "\\\\").replace('"', "\\\"");
+    forms.push(("JSON".to_owned(), quoted.replace('/', "\\/").into_bytes()));
+    forms.push(("JSON, slashes as they are".to_owned(), quoted.into_bytes()));
+    // A secret that needs no escape looks the same in some forms: one hit for one finding.
+    let mut seen = BTreeSet::new();
+    forms.retain(|(_, needle)| seen.insert(needle.clone()));
     for offset in 0..3 {
         forms.push((format!("base64 at offset {offset}"), inner_base64(bytes, offset, |bytes| STANDARD_NO_PAD.encode(bytes))));
         forms.push((format!("url-safe base64 at offset {offset}"), inner_base64(bytes, offset, |bytes| URL_SAFE_NO_PAD.encode(bytes))));
@@ -97,6 +109,10 @@ mod tests {
             ("?t=canary-rt%2F00%2B11%3D22%3F33-end&".to_owned(), "percent, reserved bytes"),
             ("canary-rt/00...".to_owned(), "first characters"),
             ("...11=22?33-end".to_owned(), "last characters"),
+            (r#"{"token":"canary-rt\/00+11=22?33-end"}"#.to_owned(), "JSON"),
+            (format!("Bytes({:?})", CANARY.as_bytes()), "numbers"),
+            (serde_json::to_string(CANARY.as_bytes()).unwrap(), "numbers without blanks"),
+            (CANARY.encode_utf16().flat_map(u16::to_le_bytes).map(char::from).collect(), "UTF-16"),
         ];
         for (text, form) in table {
             assert!(forms_found(&text).contains(&form.to_owned()), "{form} in {text}");
@@ -114,6 +130,13 @@ mod tests {
                 assert!(url_safe.iter().any(|form| form.starts_with("url-safe")), "{before} {after}");
             }
         }
+    }
+
+    #[test]
+    fn a_secret_with_quotes_is_found_as_json_writes_it() {
+        let canary = r#"canary-"quoted"\end"#;
+        let text = serde_json::to_string(canary).unwrap();
+        assert!(canary_search(text.as_bytes(), &[canary]).iter().any(|hit| hit.form.starts_with("JSON")), "{text}");
     }
 
     #[test]

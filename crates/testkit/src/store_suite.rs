@@ -10,11 +10,13 @@
     reason = "these are tests, named by what they show"
 )]
 
+mod guard;
 mod journal;
 mod place;
 mod rows;
 mod slots;
 
+pub use guard::*;
 pub use journal::*;
 pub use place::*;
 pub use rows::*;
@@ -62,6 +64,10 @@ macro_rules! store_suite {
             a_stale_commit_writes_nothing
             of_many_commits_of_one_revision_one_wins
             a_grant_that_was_buried_needs_a_login_and_has_no_intent
+            a_rebound_secret_is_the_same_under_the_next_revision
+            a_rebind_with_an_open_intent_or_of_an_older_revision_writes_nothing
+            a_key_is_rebound_as_a_login_is
+            a_grant_that_is_not_quarantined_is_not_released
             an_applied_attempt_is_remembered_for_a_month
             a_commit_meets_another_grant_with_its_new_token
             a_removed_account_takes_its_grant_unless_it_is_needed

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What a crate may depend on outside its tests. Everything may use domain, and all but domain runtime.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("domain", &[]),
     ("runtime", &["domain"]),
     ("contract", &["domain", "runtime"]),
@@ -20,12 +20,17 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("pool", &["domain", "runtime", "contract", "admin", "oauth", "egress", "providers", "store"]),
     ("gateway", &["domain", "runtime", "contract", "egress"]),
     ("simulator", &[]),
+    ("faultdisk", &[]),
     ("cli", &["domain", "runtime", "contract", "admin", "oauth", "egress", "store", "providers", "pool", "gateway", "simulator"]),
     ("testkit", &["domain", "runtime", "contract", "admin", "store", "simulator"]),
+    (
+        "proof",
+        &["domain", "runtime", "contract", "admin", "oauth", "egress", "store", "providers", "pool", "gateway", "simulator", "testkit"],
+    ),
 ];
 
 /// The only crates whose code may name a vendor; tests may everywhere, and the help texts of `cli` give examples.
-const VENDOR_CRATES: [&str; 3] = ["providers", "simulator", "testkit"];
+const VENDOR_CRATES: [&str; 4] = ["providers", "simulator", "testkit", "proof"];
 const VENDORS: [&str; 8] = ["anthropic", "openai", "codex", "gemini", "google", "kimi", "copilot", "claude"];
 
 /// Lines of a source file without its tests: past that it has more than one reason to exist.
