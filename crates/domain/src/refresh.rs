@@ -41,6 +41,18 @@ pub enum Due {
     Request,
 }
 
+/// Whose the refresh token of a grant is to redeem.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// This vault's.
+    Ours,
+    /// Nobody knows: the vault was put back from an older copy, and another copy may have redeemed it since.
+    Quarantined {
+        /// Since when.
+        since: Timestamp,
+    },
+}
+
 /// The grant as it was read under the lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GrantFacts {
@@ -54,9 +66,19 @@ pub struct GrantFacts {
     pub dead: bool,
     /// Whether its refresh tokens are single use.
     pub rotation: Rotation,
+    /// Whose its refresh token is to redeem.
+    pub claim: Claim,
 }
 
 impl GrantFacts {
+    /// Since when its refresh token must not be sent. One that is not consumed by being sent harms no other copy.
+    fn withheld(&self) -> Option<Timestamp> {
+        match (self.claim, self.rotation) {
+            (Claim::Ours, _) | (_, Rotation::NonRotating) => None,
+            (Claim::Quarantined { since }, Rotation::Grace { .. } | Rotation::Strict) => Some(since),
+        }
+    }
+
     fn is_due(&self, due: Due, now: Timestamp) -> bool {
         let Some(expires_at) = self.expires_at else { return false };
         match due {
@@ -194,6 +216,11 @@ pub enum Outcome {
         /// When, where somebody said so.
         retry_at: Option<Timestamp>,
     },
+    /// Its refresh token is not sent until a person says that it is ours to redeem. The live token serves meanwhile.
+    Quarantined {
+        /// Since when.
+        since: Timestamp,
+    },
     /// Only a new login helps.
     Dead {
         /// Why.
@@ -310,7 +337,11 @@ fn loaded(state: State, grant: &GrantFacts, now: Timestamp) -> (State, Effect) {
         Want::IfDue { due } => !grant.is_due(due, now),
         Want::NewerThan(refused) => grant.revision > refused,
     };
-    if satisfied { state.finish(Outcome::Adopted) } else { state.go(At::Connecting, Effect::Connect) }
+    match grant.withheld() {
+        _ if satisfied => state.finish(Outcome::Adopted),
+        Some(since) => state.finish(Outcome::Quarantined { since }),
+        None => state.go(At::Connecting, Effect::Connect),
+    }
 }
 
 /// Connecting takes time: whether a replay is still right is decided again, since a grace window may have closed meanwhile.
@@ -351,8 +382,12 @@ fn answered(mut state: State, kind: AnswerKind, now: Timestamp) -> (State, Effec
     }
 }
 
-/// An answer that may have consumed the refresh token is not to be had.
+/// An answer that may have consumed the refresh token is not to be had. Under quarantine neither is a replay, nor a verdict:
+/// what this vault knows of its attempts may be older than what became of them.
 fn lost(state: State, grant: &GrantFacts, intent: &IntentFacts, now: Timestamp) -> (State, Effect) {
+    if let Some(since) = grant.withheld() {
+        return state.finish(Outcome::Quarantined { since });
+    }
     let may_send = state.sends < SENDS_PER_FLIGHT_MAX;
     let replay_left = intent.attempts <= 1;
     match grant.rotation {

@@ -10,7 +10,12 @@ fn grant(rotation: Rotation, expires_in_s: i64) -> GrantFacts {
         expires_at: Some(expires_at),
         dead: false,
         rotation,
+        claim: Claim::Ours,
     }
+}
+
+fn quarantined(grant: &GrantFacts) -> GrantFacts {
+    GrantFacts { claim: Claim::Quarantined { since: NOW }, ..grant.clone() }
 }
 
 fn intent(attempts: u32, age_s: i64) -> IntentFacts {
@@ -97,6 +102,8 @@ fn a_spilled_answer_is_stored_before_anything_is_sent() {
 fn a_lost_strict_answer_uses_the_live_token_up_and_is_replayed_once_near_its_end() {
     let using_up = load(Want::NewerThan(GrantRevision(4)), grant(Rotation::Strict, 1000), Some(intent(1, 5))).1;
     assert_eq!(using_up, Effect::Finish(Outcome::UsingUp { look_again_at: Timestamp(NOW.0 + 970_000) }));
+    // To look again after no time at all would be to look again for ever.
+    assert_eq!(load(REQUEST, grant(Rotation::Strict, 30), Some(intent(1, 5))).1, Effect::Connect);
     assert_eq!(load(REQUEST, grant(Rotation::Strict, 20), Some(intent(1, 5))).1, Effect::Connect);
     assert_eq!(load(REQUEST, grant(Rotation::Strict, -5), Some(intent(1, 5))).1, Effect::Connect);
 }
@@ -195,6 +202,20 @@ fn a_dead_answer_buries_unless_a_peer_moved_on() {
 }
 
 #[test]
+fn the_cause_of_death_tells_a_refused_replay_from_a_first_refusal() {
+    let cause_after = |intent| {
+        let dead = Event::Answered(AnswerKind::Dead { code: "invalid_grant".into() });
+        let effects = run(load(REQUEST, grant(Rotation::Strict, -5), intent), &[Event::Connected, Event::Journalled, dead]);
+        match effects.last() {
+            Some(Effect::Bury { cause }) => cause.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(cause_after(None), "the provider refused the refresh token (invalid_grant)");
+    assert_eq!(cause_after(Some(intent(1, 5))), "the answer to a refresh was lost, and its replay was refused (invalid_grant)");
+}
+
+#[test]
 fn a_put_off_replay_is_withdrawn_and_can_be_made_again() {
     let put_off = Event::Answered(AnswerKind::Transient { retry_at: Some(NOW) });
     let effects = run(
@@ -210,6 +231,44 @@ fn a_put_off_replay_is_withdrawn_and_can_be_made_again() {
 fn an_intent_of_an_older_revision_stands_in_nobodys_way() {
     let old = IntentFacts { from: GrantRevision(3), ..intent(2, 5) };
     assert_eq!(load(REQUEST, grant(Rotation::Strict, 1000), Some(old)).1, Effect::Finish(Outcome::Adopted));
+}
+
+#[test]
+fn under_quarantine_a_single_use_token_is_neither_connected_for_nor_sent() {
+    let held = Effect::Finish(Outcome::Quarantined { since: NOW });
+    for rotation in [Rotation::Strict, GRACE] {
+        for want in [REQUEST, Want::NewerThan(GrantRevision(4))] {
+            for open in [None, Some(intent(1, 1)), Some(intent(1, 61)), Some(intent(2, 5))] {
+                assert_eq!(load(want, quarantined(&grant(rotation, -5)), open.clone()).1, held, "{rotation:?} {want:?} {open:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn under_quarantine_what_is_here_serves_and_what_was_spilled_is_recovered() {
+    let live = quarantined(&grant(Rotation::Strict, 1000));
+    assert_eq!(load(REQUEST, live.clone(), None).1, Effect::Finish(Outcome::Adopted));
+    assert_eq!(load(Want::NewerThan(GrantRevision(3)), live.clone(), None).1, Effect::Finish(Outcome::Adopted));
+    let answered = || Some(IntentFacts { answered: Some(AttemptId(7)), ..intent(1, 5) });
+    let effects = run(load(REQUEST, live.clone(), answered()), &[Event::Answered(AnswerKind::Token), Event::Stored]);
+    assert_eq!(effects, [Effect::ReadSpill(AttemptId(7)), Effect::Store, Effect::Finish(Outcome::Refreshed)]);
+    // An answer that turns out to be none is lost, and not asked for again.
+    let effects = run(load(REQUEST, live, answered()), &[Event::Answered(AnswerKind::Ambiguous)]);
+    assert_eq!(effects.last(), Some(&Effect::Finish(Outcome::Quarantined { since: NOW })));
+}
+
+#[test]
+fn under_quarantine_a_grant_that_does_not_rotate_is_refreshed_as_ever() {
+    for open in [None, Some(intent(1, 5))] {
+        assert_eq!(load(REQUEST, quarantined(&grant(Rotation::NonRotating, 0)), open).1, Effect::Connect);
+    }
+}
+
+#[test]
+fn a_dead_grant_stays_dead_under_quarantine() {
+    let dead = GrantFacts { dead: true, ..quarantined(&grant(Rotation::Strict, 1000)) };
+    assert_eq!(load(REQUEST, dead, None).1, Effect::Finish(Outcome::Dead { cause: String::new() }));
 }
 
 #[test]
@@ -257,10 +316,24 @@ fn the_sweep_leads_by_a_share_of_life_within_bounds() {
     let at = |s: i64| Timestamp(NOW.0 + s * 1000);
     assert!(!due_for_sweep(NOW, at(3600), 0, at(3059)));
     assert!(due_for_sweep(NOW, at(3600), 0, at(3060)));
+    assert!(!due_for_sweep(NOW, at(3600), 255, at(2519)));
     assert!(due_for_sweep(NOW, at(3600), 255, at(2520)));
+    // Half of the jitter, rounded down to whole percents: 22 % of its life.
+    assert!(!due_for_sweep(NOW, at(3600), 127, at(2807)));
+    assert!(due_for_sweep(NOW, at(3600), 127, at(2808)));
     // Never more than half of its life.
     assert!(!due_for_sweep(NOW, at(300), 255, at(149)));
     assert!(due_for_sweep(NOW, at(300), 255, at(150)));
+}
+
+#[test]
+fn a_token_is_not_sent_in_its_last_five_seconds_or_its_last_eighth_if_that_is_shorter() {
+    for (life_s, margin_ms) in [(3600, 5000), (40, 5000), (16, 2000), (8, 1000)] {
+        let end = Timestamp(NOW.0 + life_s * 1000);
+        assert!(sendable(NOW, end, Timestamp(end.0 - margin_ms - 1)), "{life_s} s");
+        assert!(!sendable(NOW, end, Timestamp(end.0 - margin_ms)), "{life_s} s");
+        assert!(!sendable(NOW, end, end), "{life_s} s");
+    }
 }
 
 #[test]

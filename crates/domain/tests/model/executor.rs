@@ -2,7 +2,7 @@
 
 use crate::checker::Move;
 use crate::machine::{Heard, IntentSeen, Machine};
-use crate::world::{ATTEMPTS_MAX, Answer, Ask, At, ENDED, Intent, NEAR, Process, Profile, Slot, Stage, World};
+use crate::world::{ATTEMPTS_MAX, Answer, Ask, At, ENDED, Intent, NEAR, Process, Profile, Slot, Stage, Whose, World};
 use claviger_domain::refresh::{Effect, Outcome};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -32,6 +32,8 @@ pub(crate) enum Order {
     RemovesTheSlotBeforeStoring,
     /// The machine is not told that the grant is dead.
     ForgetsDeath,
+    /// The machine is not told that the grant is in quarantine.
+    ForgetsTheQuarantine,
     /// No slot can ever be read.
     NeverReadsASlot,
     /// The row keeps the refresh token that was sent.
@@ -140,6 +142,11 @@ impl Executor {
             let mut next = world.clone();
             next.login();
             happen("somebody logs in anew", next, None);
+            let (what, whose) = match world.whose {
+                Whose::Ours => ("the vault is put back from a copy", Whose::Quarantined),
+                Whose::Quarantined => ("somebody says that the token is ours", Whose::Ours),
+            };
+            happen(what, World { whose, ..world.clone() }, None);
         }
         moves
     }
@@ -208,6 +215,7 @@ impl Executor {
             });
             let heard = Heard::Loaded {
                 dead: world.dead && self.order != Order::ForgetsDeath,
+                quarantined: world.whose == Whose::Quarantined && self.order != Order::ForgetsTheQuarantine,
                 intent: seen.filter(|_| self.order != Order::ForgetsTheIntent),
             };
             world.processes[index].stage = Stage::Acting(self.machine.begin(ask, heard, world.now));
@@ -351,6 +359,9 @@ impl Executor {
         let attempts = world.attempts();
         if world.dead {
             return Some("I3: a dead grant is sent");
+        }
+        if world.whose == Whose::Quarantined && self.profile != Profile::NonRotating {
+            return Some("I4: a token is sent under quarantine");
         }
         if attempts.iter().any(|attempt| world.slot(*attempt) == Slot::Holds(Answer::Token)) {
             return Some("I2: a good answer waits in its slot, and the token is sent again");

@@ -3,7 +3,7 @@
 use crate::world::{Answer, Ask, At, LIFE_S, MOMENTS, Profile, WINDOW_S};
 use claviger_domain::id::{AttemptId, GrantRevision};
 use claviger_domain::profile::Rotation;
-use claviger_domain::refresh::{AnswerKind, Due, Effect, Event, GrantFacts, IntentFacts, State, Want, step};
+use claviger_domain::refresh::{AnswerKind, Claim, Due, Effect, Event, GrantFacts, IntentFacts, State, Want, step};
 use claviger_domain::time::Timestamp;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
@@ -23,7 +23,7 @@ pub(crate) struct IntentSeen {
 /// An event, in small.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Heard {
-    Loaded { dead: bool, intent: Option<IntentSeen> },
+    Loaded { dead: bool, quarantined: bool, intent: Option<IntentSeen> },
     Connected,
     Unreachable,
     Journalled,
@@ -125,13 +125,14 @@ impl Machine {
 
     fn event(&self, heard: Heard) -> Event {
         match heard {
-            Heard::Loaded { dead, intent } => {
+            Heard::Loaded { dead, quarantined, intent } => {
                 let grant = GrantFacts {
                     revision: REVISION,
                     issued_at: Timestamp(0),
                     expires_at: Some(Timestamp::from_secs(LIFE_S)),
                     dead,
                     rotation: self.rotation,
+                    claim: if quarantined { Claim::Quarantined { since: Timestamp(0) } } else { Claim::Ours },
                 };
                 let intent = intent.map(|IntentSeen { opened, attempts, answered }| IntentFacts {
                     from: REVISION,

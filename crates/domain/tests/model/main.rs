@@ -17,6 +17,7 @@ mod walk;
 mod world;
 
 use checker::{Counterexample, Explored, explore};
+use claviger_testkit::proof_row;
 use executor::{Executor, Order};
 use promises::Promises;
 use std::collections::BTreeSet;
@@ -39,10 +40,16 @@ fn holds(profile: Profile, faults_max: Option<u8>) {
     let Explored { states, moves, depth } = check(&executor, profile, PROCESSES, faults_max).unwrap();
     let faults = faults_max.map_or("any number of faults".to_owned(), |most| format!("faults: at most {most}"));
     println!("{profile:?}: {PROCESSES} processes, {faults}: {states} states, {moves} moves, depth {depth}");
+    proof_row(
+        &format!("model: {}, {PROCESSES} processes, {faults}", words(profile)),
+        states as u64,
+        states as u64,
+        &format!("0 broken promises in {moves} moves, depth {depth}"),
+    );
     // A search that never gets anywhere finds nothing wrong either.
     let mut all = BTreeSet::from(["Connect", "Journal", "Send", "ReadSpill", "Withdraw", "Store", "Refreshed", "Adopted", "Failed"]);
     if profile != Profile::NonRotating {
-        all.extend(["Bury", "Dead", "UsingUp"]);
+        all.extend(["Bury", "Dead", "UsingUp", "Quarantined"]);
     }
     assert_eq!(executor.asked().iter().map(String::as_str).collect::<BTreeSet<_>>(), all);
 }
@@ -54,6 +61,14 @@ fn is_caught(profile: Profile, order: Order, processes: usize, expected: &str) {
         check(&executor, profile, processes, None).map_or_else(|found| found, |explored| panic!("{order:?} went unseen: {explored:?}"));
     println!("{order:?}: {found:?}");
     assert!(found.broken.starts_with(expected), "{found:?}");
+    proof_row(&format!("model: control, {}: {}", words(profile), words(order)), 1, 1, &format!("caught: {expected}"));
+}
+
+/// The name of a variant as words in lower case.
+fn words(variant: impl std::fmt::Debug) -> String {
+    let name = format!("{variant:?}");
+    let spaced = name.chars().flat_map(|letter| letter.is_uppercase().then_some(' ').into_iter().chain(letter.to_lowercase()));
+    spaced.collect::<String>().trim_start().to_owned()
 }
 
 #[test]
@@ -95,6 +110,7 @@ fn random_walks_of_five_processes_break_no_promise() {
         }
     }
     println!("{seeds} walks: {steps} steps");
+    proof_row("model: random walks of 5 processes", seeds, seeds, &format!("{steps} steps, 0 broken promises"));
 }
 
 /// How many walks are made: the one place where the model reads the environment.
@@ -141,6 +157,13 @@ fn a_token_that_is_published_before_it_is_stored_is_caught() {
 #[test]
 fn a_dead_grant_that_is_sent_is_caught() {
     is_caught(Profile::Strict, Order::ForgetsDeath, 1, "I3");
+}
+
+#[test]
+fn a_quarantine_that_is_forgotten_is_caught() {
+    for profile in [Profile::Strict, Profile::Grace] {
+        is_caught(profile, Order::ForgetsTheQuarantine, 1, "I4");
+    }
 }
 
 #[test]

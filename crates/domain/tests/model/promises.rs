@@ -2,7 +2,7 @@
 
 use crate::checker::Seen;
 use crate::executor::Executor;
-use crate::world::{Ask, ENDED, Process, Profile, Stage, World};
+use crate::world::{Ask, ENDED, Process, Profile, Stage, Whose, World};
 
 /// Flights that may be needed to settle a grant when nothing goes wrong any more: one for each answer that is still in a slot, and one.
 const FLIGHTS_MAX: usize = 10;
@@ -91,9 +91,9 @@ fn settle(
     Err("a grant is neither refreshed nor dead after many flights in which nothing went wrong")
 }
 
-/// The world with the flight under way alone, and no trace of what went wrong before.
+/// The world with the flight under way alone, and no trace of what went wrong before. A quarantine ends when somebody ends it.
 fn undisturbed(world: &World) -> World {
     let flying = world.processes.iter().find(|process| process.flies()).cloned();
-    let ghosts = World { sends: 0, lost: true, faults: 0, straggler: None, ..world.clone() };
+    let ghosts = World { whose: Whose::Ours, sends: 0, lost: true, faults: 0, straggler: None, ..world.clone() };
     World { processes: vec![flying.unwrap_or(Process::IDLE)], ..ghosts }
 }

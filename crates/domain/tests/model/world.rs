@@ -42,6 +42,14 @@ pub(crate) struct Intent {
     pub(crate) attempts: Vec<u8>,
 }
 
+/// Whose the row's refresh token is to redeem.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Whose {
+    Ours,
+    /// The vault was put back from an older copy, and nobody has said since that it is ours.
+    Quarantined,
+}
+
 /// How the provider treats a refresh token that it has seen before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Profile {
@@ -117,6 +125,7 @@ impl Process {
 pub(crate) struct World {
     pub(crate) now: u8,
     pub(crate) dead: bool,
+    pub(crate) whose: Whose,
     pub(crate) intent: Option<Intent>,
     pub(crate) slots: [Slot; SLOTS],
     pub(crate) provider: Provider,
@@ -136,6 +145,7 @@ impl World {
         Self {
             now: 0,
             dead: false,
+            whose: Whose::Ours,
             intent: None,
             slots: [Slot::Absent; SLOTS],
             provider: Provider { ahead: 0, grace_left: 0, revoked: false },
@@ -230,7 +240,7 @@ impl World {
     /// A new login becomes the row's, of a new family at the provider.
     pub(crate) fn login(&mut self) {
         self.provider = Provider { ahead: 0, grace_left: 0, revoked: false };
-        (self.dead, self.straggler, self.lost) = (false, None, false);
+        (self.dead, self.whose, self.straggler, self.lost) = (false, Whose::Ours, None, false);
         self.moved(None);
     }
 
