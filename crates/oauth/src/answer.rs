@@ -7,8 +7,8 @@ use claviger_domain::profile::RefreshRule;
 use claviger_domain::secret::AccessToken;
 use claviger_domain::time::Timestamp;
 use serde_json::Value;
-use std::fmt;
 use std::time::Duration;
+use std::{fmt, mem};
 
 /// The parts of an answer that are read.
 #[derive(Clone, Copy)]
@@ -117,11 +117,14 @@ impl fmt::Display for Doubt {
 
 /// Reads an answer by a rule.
 ///
-/// Token: 2xx and a JSON object with a non-empty `access_token` and no `error`. Dead: 400, 401 or 403 with a code on the
-/// rule's dead list, or with no code at all where the rule says that the status suffices; never a page. Transient: any
-/// other 4xx with a code on the rule's list, 429, or 503 with a JSON object. Everything else is ambiguous.
+/// Token: 2xx and a JSON object with an `access_token` that is not blank and no `error`, whatever its media type. Dead:
+/// 400, 401 or 403 with a code on the rule's dead list, or with no code at all where the rule says that the status
+/// suffices; never a page. Transient: any other 4xx with a code on the rule's list, 429, or 503 with a JSON object.
+/// Everything else is ambiguous.
 pub fn read_answer(rule: &RefreshRule, raw: &RawParts<'_>, now: Timestamp) -> Outcome {
-    let content = Content::of(raw.content_type, raw.body);
+    // A media type counts for refusals alone: a complete token is one, whatever something on the way calls it.
+    let is_success = matches!(raw.status, 200..=299);
+    let content = Content::of(raw.content_type.filter(|_| !is_success), raw.body);
     let transient = |why| Outcome::Transient { retry_at: retry_at(raw.retry_after, raw.date, now), why };
     let ambiguous = |why| Outcome::Ambiguous { why };
     let status = raw.status;
@@ -177,31 +180,37 @@ fn ends_by_status(rule: &RefreshRule, status: u16) -> bool {
     may_end(status) && rule.dead_statuses.contains(&status)
 }
 
-fn read_token(members: Members) -> Outcome {
+fn read_token(mut members: Members) -> Outcome {
     if members.has_error() {
         return Outcome::Ambiguous { why: Doubt::ErrorInSuccess };
     }
     let incomplete = Outcome::Ambiguous { why: Doubt::Incomplete };
-    let access = match members.access_token {
-        Some(Value::String(text)) if is_sendable(&text) => AccessToken::new(text),
+    let access = match &mut members.access_token {
+        Some(Value::String(text)) if is_sendable(text) && !is_blank(text) => AccessToken::new(mem::take(text)),
         _ => return incomplete,
     };
-    let refresh = match members.refresh_token {
+    let refresh = match &mut members.refresh_token {
         None | Some(Value::Null) => None,
-        Some(Value::String(text)) => (!text.is_empty()).then(|| RefreshToken::new(text)),
+        Some(Value::String(text)) if is_blank(text) => None,
+        Some(Value::String(text)) if is_sendable(text) => Some(RefreshToken::new(mem::take(text))),
         Some(_) => return incomplete,
     };
-    let scope = match members.scope {
+    let scope = match members.scope.take() {
         Some(Value::String(text)) if !text.is_empty() => Some(text),
         _ => None,
     };
-    let expires_in = members.expires_in.and_then(|written| life(written.get()));
+    let expires_in = members.expires_in.take().and_then(|written| life(written.get()));
     Outcome::Token(TokenAnswer { access, refresh, expires_in, scope })
 }
 
-/// Whether a token is non-empty and of visible ASCII and blanks (RFC 6749 §A.12), so that a header can carry it.
+/// Whether a token is of visible ASCII and blanks (RFC 6749 §A.12 and §A.17), so that a header can carry it.
 fn is_sendable(token: &str) -> bool {
-    !token.is_empty() && token.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+    token.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+}
+
+/// Whether a token is empty but for blanks. A refresh token like that would take the place of a good one.
+fn is_blank(token: &str) -> bool {
+    token.trim().is_empty()
 }
 
 /// A life as JSON text: a positive number of seconds, or the same as a string.

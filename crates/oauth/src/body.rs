@@ -4,6 +4,7 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::fmt;
+use zeroize::Zeroize;
 
 /// What a body is.
 pub(crate) enum Content {
@@ -43,6 +44,7 @@ fn is_html(content_type: &str) -> bool {
 }
 
 /// The members that matter. Of a repeated member the last one counts, as with the parsers that vendors' own clients use.
+/// What nobody took out is overwritten when it is dropped.
 #[derive(Default)]
 pub(crate) struct Members {
     pub(crate) access_token: Option<Value>,
@@ -54,7 +56,29 @@ pub(crate) struct Members {
     code: Option<Value>,
 }
 
+impl Drop for Members {
+    fn drop(&mut self) {
+        let values = [&mut self.access_token, &mut self.refresh_token, &mut self.error, &mut self.code];
+        values.into_iter().flatten().for_each(wipe);
+    }
+}
+
+/// Overwrites every text in a value. The parser bounds its depth.
+fn wipe(value: &mut Value) {
+    match value {
+        Value::String(text) => text.zeroize(),
+        Value::Array(values) => values.iter_mut().for_each(wipe),
+        Value::Object(members) => members.values_mut().for_each(wipe),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
 impl Members {
+    /// Keeps a secret member; the one before it is overwritten.
+    fn keep(slot: &mut Option<Value>, value: Value) {
+        slot.replace(value).iter_mut().for_each(wipe);
+    }
+
     /// Whether there is an `error` that says something.
     pub(crate) fn has_error(&self) -> bool {
         !matches!(&self.error, None | Some(Value::Null)) && self.error.as_ref().and_then(Value::as_str) != Some("")
@@ -90,8 +114,8 @@ impl<'de> Visitor<'de> for MembersVisitor {
         let mut members = Members::default();
         while let Some(name) = map.next_key::<String>()? {
             match name.as_str() {
-                "access_token" => members.access_token = Some(map.next_value()?),
-                "refresh_token" => members.refresh_token = Some(map.next_value()?),
+                "access_token" => Members::keep(&mut members.access_token, map.next_value()?),
+                "refresh_token" => Members::keep(&mut members.refresh_token, map.next_value()?),
                 "expires_in" => members.expires_in = Some(map.next_value()?),
                 "scope" => members.scope = Some(map.next_value()?),
                 "error" => members.error = Some(map.next_value()?),
