@@ -1,7 +1,7 @@
 //! One token request on a connection of its own: the answer raw and whole, or a failure that says whether a byte left.
 
 use crate::error::{EgressError, FirstByte};
-use crate::limits::{ANSWER_MAX_BYTES, HEADERS_MAX, HEADERS_MAX_BYTES};
+use crate::limits::{ANSWER_MAX_BYTES, HEADERS_MAX, HEADERS_MAX_BYTES, LATE_READ_ROUNDS};
 use crate::stream::Stream;
 use bytes::Bytes;
 use claviger_runtime::Clock;
@@ -151,9 +151,20 @@ async fn exchange(
             done = &mut answer => return done,
             // How it ended reaches the exchange through its own channel.
             ended = &mut connection, if connection_runs => { drop(ended); connection_runs = false; }
-            () = &mut deadline => return Err(ExchangeError::Deadline),
+            () = &mut deadline => break,
         }
     }
+    // A process that stood still past the deadline has the answer in its socket: what has arrived is read, and nothing is
+    // waited for.
+    for _turn in 0..LATE_READ_ROUNDS {
+        tokio::select! {
+            biased;
+            done = &mut answer => return done,
+            ended = &mut connection, if connection_runs => { drop(ended); connection_runs = false; }
+            () = tokio::task::yield_now() => {}
+        }
+    }
+    Err(ExchangeError::Deadline)
 }
 
 fn addressed(host: HeaderValue, request: Request<Bytes>) -> Result<Request<Full<Bytes>>, ExchangeError> {

@@ -47,3 +47,7 @@ pub const HEADERS_MAX: usize = 100;
 
 /// Most bytes of a token endpoint's answer; real ones are under 8 KiB. The spill slot is sized after it.
 pub const ANSWER_MAX_BYTES: usize = 64 * 1024;
+
+/// Turns in which an answer that has arrived is still read after its deadline: an answer of [`ANSWER_MAX_BYTES`] comes in reads of
+/// at least 8 KiB, each handed on in a turn or two.
+pub const LATE_READ_ROUNDS: usize = 64;

@@ -41,6 +41,10 @@ pub enum TokenFault {
     CloseAfterCommit,
     /// Closes the connection as soon as the headers were read. Does not commit.
     CloseBeforeRead,
+    /// Leaves the body unread until [`crate::Control::release`], then closes the connection. Does not commit.
+    HoldBeforeRead,
+    /// Commits, sends half of the good answer, and keeps the connection open.
+    StallHalfway,
     /// `400 {"error":"invalid_grant"}`, although the token is good. Does not commit.
     InvalidGrant,
     /// This status with `{"error": ...}`. Does not commit.

@@ -40,8 +40,11 @@ pub(crate) async fn answer(
         (id, fault)
     });
     let mut entry = Entry::new(shared, Line::TokenPost(id));
-    if fault == Some(TokenFault::CloseBeforeRead) {
-        settle(shared, id, TokenOutcome::Faulted(TokenFault::CloseBeforeRead));
+    if let Some(unread @ (TokenFault::CloseBeforeRead | TokenFault::HoldBeforeRead)) = &fault {
+        settle(shared, id, TokenOutcome::Faulted(unread.clone()));
+        if *unread == TokenFault::HoldBeforeRead {
+            shared.hold().await;
+        }
         return Err(cut(&mut entry));
     }
     let Some(body) = read_body(body).await else {
@@ -163,6 +166,8 @@ fn uncommitted(fault: &TokenFault) -> Option<Reply> {
         | TokenFault::HangAfterCommit
         | TokenFault::CloseAfterCommit
         | TokenFault::CloseBeforeRead
+        | TokenFault::HoldBeforeRead
+        | TokenFault::StallHalfway
         | TokenFault::HoldMs(_)
         | TokenFault::HoldUntilReleased
         | TokenFault::WrongTypes
@@ -189,6 +194,11 @@ fn damaged(good: &Value, fault: Option<&TokenFault>) -> Reply {
         Some(TokenFault::Truncated) => {
             let whole = Bytes::from(text);
             let steps = [Step::Data(whole.slice(..whole.len() / 2)), Step::Flush, Step::Cut];
+            Reply { steps: VecDeque::from(steps), ..Reply::whole(200, "application/json", whole) }
+        }
+        Some(TokenFault::StallHalfway) => {
+            let whole = Bytes::from(text);
+            let steps = [Step::Data(whole.slice(..whole.len() / 2)), Step::Flush, Step::Stall];
             Reply { steps: VecDeque::from(steps), ..Reply::whole(200, "application/json", whole) }
         }
         Some(TokenFault::Huge { bytes }) => {

@@ -2,8 +2,10 @@
 
 use crate::upstream::{Peer, StillClock, Upstream, egress, header, only};
 use bytes::Bytes;
-use claviger_egress::limits::ANSWER_MAX_BYTES;
+use claviger_egress::limits::{ANSWER_MAX_BYTES, LATE_READ_ROUNDS};
 use claviger_egress::{ExchangeError, FirstByte, FreshConnection, RawAnswer, SendFailure};
+use claviger_runtime::Clock as _;
+use claviger_testkit::SimClock;
 use http::Request;
 use std::time::Duration;
 use tokio::join;
@@ -111,6 +113,51 @@ async fn the_deadline_ends_an_exchange_that_hangs_and_closes_its_connection() {
     });
     let failure = failure.unwrap_err();
     assert!(matches!(failure, SendFailure { first_byte: FirstByte::Sent, why: ExchangeError::Deadline }), "{failure:?}");
+    peer.closed().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_came_while_the_process_stood_still_past_the_deadline_is_read() {
+    let upstream = Upstream::bind().await;
+    let (connection, mut peer) = connected(&upstream).await;
+    let (pass, passed) = tokio::sync::oneshot::channel::<()>();
+    let clock = OnSignal(std::sync::Mutex::new(Some(passed)));
+    let body = "x".repeat(ANSWER_MAX_BYTES - 1);
+    let (answer, ()) = join!(connection.send(request(), DEADLINE, &clock), async {
+        peer.request().await;
+        peer.write(&format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len())).await;
+        // Nobody ran between the answer and the deadline.
+        pass.send(()).unwrap();
+    });
+    assert_eq!(answer.unwrap().body.len(), body.len());
+}
+
+#[tokio::test]
+async fn an_answer_that_drips_is_given_up_at_the_deadline_and_not_before() {
+    let upstream = Upstream::bind().await;
+    let (connection, mut peer) = connected(&upstream).await;
+    let clock = SimClock::new();
+    let begun = clock.boot();
+    let drip = async {
+        peer.request().await;
+        clock.sleeping(1).await;
+        peer.write("HTTP/1.1 200 OK\r\ncontent-length: 60000\r\n\r\n").await;
+        loop {
+            peer.write("x").await;
+            clock.advance(Duration::from_secs(1));
+            // The other side has the turns that it needs to see each second.
+            for _turn in 0..2 * LATE_READ_ROUNDS {
+                tokio::task::yield_now().await;
+            }
+        }
+    };
+    let failure = tokio::select! {
+        biased;
+        result = connection.send(request(), DEADLINE, &clock) => result.unwrap_err(),
+        () = drip => unreachable!("a drip has no end"),
+    };
+    assert!(matches!(failure, SendFailure { first_byte: FirstByte::Sent, why: ExchangeError::Deadline }), "{failure:?}");
+    assert_eq!(clock.boot().saturating_sub(begun), DEADLINE);
     peer.closed().await;
 }
 
