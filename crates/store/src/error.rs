@@ -25,6 +25,20 @@ pub enum StoreError {
         /// What is there.
         path: PathBuf,
     },
+    /// Another process has the vault open, or is putting another one into its place.
+    #[error("the vault {path} is in use by another process")]
+    InUse {
+        /// The vault.
+        path: PathBuf,
+    },
+    /// A file is no whole backup of a vault.
+    #[error("{path} is no backup that can be restored: {why}")]
+    NotABackup {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The vault needs a key that was not given.
     #[error("the vault {path} is sealed: {needs}")]
     Sealed {
@@ -33,6 +47,21 @@ pub enum StoreError {
         /// What is needed, for instance `a passphrase`.
         needs: String,
     },
+    /// The vault was sealed anew while this process had it open, and a data key came since that only the new seal opens.
+    #[error("the seal of the vault {path} was changed while it was open: restart this process")]
+    SealChanged {
+        /// The vault.
+        path: PathBuf,
+    },
+    /// A process has had the vault open since before its seal was changed: a new data key would lock it out.
+    #[error("a process has the vault {path} open since before its seal was changed, and could not open a new data key")]
+    OlderSealInUse {
+        /// The vault.
+        path: PathBuf,
+    },
+    /// A recovery kit was given where a key is needed that a vault can be sealed with.
+    #[error("a recovery kit opens a vault but seals none: name a key file, a passphrase or the keyring")]
+    KitSealsNothing,
     /// Permissions, ownership or kind of a file or folder are not what they must be.
     #[error("{path}: {why}")]
     Unsafe {

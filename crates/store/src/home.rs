@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 const FOLDER_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 const OTHERS: u32 = 0o077;
+const OTHERS_WRITE: u32 = 0o022;
 
 /// The folder of a vault, checked. All paths are absolute and free of symbolic links.
 #[derive(Debug, Clone)]
@@ -47,7 +48,7 @@ impl VaultHome {
             folder_ensure(&folder)?;
         }
         // SQLite follows links for these; it must find its own files or none.
-        for name in [DATABASE, "vault.db-wal", "vault.db-shm"] {
+        for name in [DATABASE, "vault.db-wal", "vault.db-shm", "vault.db-journal"] {
             let path = home.folder.join(name);
             match std::fs::symlink_metadata(&path) {
                 Ok(metadata) => file_check(&path, &metadata)?,
@@ -88,16 +89,20 @@ pub fn vault_exists(home: &Path) -> bool {
 
 /// A folder of mode 0700: made where it is missing, checked where it is there.
 pub(crate) fn folder_ensure(path: &Path) -> Result<(), StoreError> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     match DirBuilder::new().mode(FOLDER_MODE).create(path) {
-        // The umask may have taken bits from us, which the check would not say well.
-        Ok(()) => std::fs::set_permissions(path, Permissions::from_mode(FOLDER_MODE))
-            .map_err(StoreError::io("closing the folder to others", path))?,
+        Ok(()) => {
+            // The umask may have taken bits from us, which the check would not say well.
+            std::fs::set_permissions(path, Permissions::from_mode(FOLDER_MODE))
+                .map_err(StoreError::io("closing the folder to others", path))?;
+            // Without this a loss of power may take the folder with all that was synced inside.
+            folder_sync(parent.unwrap_or(Path::new(".")))?;
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
             let Some(parent) = parent else {
                 return Err(StoreError::Io { doing: "making the folder", path: path.to_owned(), source: error });
             };
-            DirBuilder::new().mode(FOLDER_MODE).recursive(true).create(parent).map_err(StoreError::io("making the folder", parent))?;
+            folder_ensure(parent)?;
             return folder_ensure(path);
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -135,6 +140,12 @@ fn file_check(path: &Path, metadata: &Metadata) -> Result<(), StoreError> {
         return refuse(format!("is open to others (mode {:04o}): chmod 600 {}", metadata.mode() & 0o7777, path.display()));
     }
     Ok(())
+}
+
+/// Whether others can put files into a folder, or take them out of it.
+pub(crate) fn is_writable_for_others(folder: &Path) -> Result<bool, StoreError> {
+    let metadata = std::fs::metadata(folder).map_err(StoreError::io("looking at the folder", folder))?;
+    Ok(metadata.mode() & OTHERS_WRITE != 0)
 }
 
 fn linked(path: &Path) -> StoreError {

@@ -18,20 +18,22 @@ pub use error::{RowFault, RowFaultKind, StoreError};
 pub use home::vault_exists;
 pub use memory::{Failure, Hold, MemoryStore};
 pub use root_key::{
-    KDF_LANES_MAX, KDF_MEMORY_MAX_KIB, KDF_PASSES_MAX, KEY_FILE_MAX_BYTES, KdfCost, RootKey, SealKind, root_key_file_create,
+    KDF_LANES_MAX, KDF_MEMORY_MAX_KIB, KDF_PASSES_MAX, KEY_FILE_MAX_BYTES, KdfCost, RootKey, RootSecret, SealKind, root_key_file_create,
 };
 pub use rows::{
-    AccountDraft, AccountPatch, AccountRow, AuditEntry, GrantCommit, GrantDraft, GrantRow, GrantSecret, IntentRow, KeyDraft, KeyRow,
-    LoadedVault, Placed, PlacedOutcome, SpillRecord, StickyRow, Write,
+    AccountDraft, AccountPatch, AccountRow, AuditEntry, GrantCommit, GrantDraft, GrantRow, GrantSecret, GuardState, IntentRow, KeyDraft,
+    KeyRow, LoadedVault, Placed, PlacedOutcome, Rebind, SpillRecord, StickyRow, Write,
 };
 pub use spill::{SPILL_BODY_MAX_BYTES, SPILL_HEADER_MAX_BYTES, SPILL_SLOT_BYTES};
 pub use sqlite::{
-    APPLIED_REMEMBERED, AUDIT_ROWS_MAX, BACKUPS_MAX, BLOCKS_PER_ACCOUNT_MAX, RUN_KEY_REMEMBERED, STICKY_ROWS_MAX, STORE_JOBS_MAX,
-    SqliteStore, seal_kind,
+    APPLIED_REMEMBERED, AUDIT_ROWS_MAX, BACKUPS_MAX, BLOCKS_PER_ACCOUNT_MAX, Backup, DataKeyUse, KitState, RUN_KEY_REMEMBERED, Restored,
+    Rotated, STICKY_ROWS_MAX, STORE_JOBS_MAX, SealInfo, SealStatus, SqliteStore, backup_seal_info, root_key_opens, seal_info, vault_backup,
+    vault_restore,
 };
 
 use claviger_domain::block::{Block, BlockScope};
 use claviger_domain::id::{AccountId, AttemptId, GrantId, GrantRevision, RowRevision};
+use claviger_domain::origin::StoredOrigins;
 use claviger_domain::time::Timestamp;
 use claviger_domain::virtual_key::Accessor;
 use claviger_runtime::BoxFuture;
@@ -86,7 +88,7 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     fn grant_load(&self, grant: GrantId) -> Answer<'_, Option<GrantRow>>;
 
     /// Journals the intent to send the refresh token of `from`; synced when it returns. A second
-    /// attempt for a lost answer joins the open intent.
+    /// attempt for a lost answer joins the open intent; where that is of another revision, nothing is written.
     fn intent_open(&self, grant: GrantId, from: GrantRevision, intent: IntentRow) -> Answer<'_, Write<()>>;
 
     /// Takes one attempt back that was proven not to have been sent, or to have been refused unread. The intent closes with its
@@ -102,6 +104,17 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
 
     /// Marks a grant as dead and closes its intent.
     fn grant_bury(&self, grant: GrantId, from: GrantRevision, cause: String, now: Timestamp) -> Answer<'_, Write<()>>;
+
+    /// Ends the quarantine of a grant; [`Write::Stale`] where it is in none, or is gone.
+    fn grant_release(&self, grant: GrantId) -> Answer<'_, Write<()>>;
+
+    /// Binds the secret of a grant to other origins: opens it under those that it has, and seals it under the new ones and the
+    /// next revision, so that leases of the old one are superseded. What it is otherwise stays: expiry, state, custody,
+    /// quarantine. The caller holds the grant's lock.
+    ///
+    /// With an open intent nothing is written ([`Rebind::Busy`]). A secret that does not open under its stored origins is
+    /// [`StoreError::Row`]: rebinding never makes a tampered row readable.
+    fn grant_rebind(&self, grant: GrantId, replaces: GrantRevision, origins: StoredOrigins) -> Answer<'_, Rebind>;
 
     /// Whether an attempt is done with: its answer is in the vault, or that of a later attempt of its intent is, or it was
     /// withdrawn. Remembered for 30 days. A slot of such an attempt is needed no more.

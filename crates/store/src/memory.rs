@@ -5,11 +5,12 @@ mod state;
 use crate::seal::Keyring;
 use crate::spill::{SPILL_BODY_MAX_BYTES, SPILL_TABLE, cut_headers};
 use crate::{
-    AccountDraft, AccountPatch, Answer, AuditEntry, Fingerprint, GrantCommit, GrantLock, GrantRow, IntentRow, KeyDraft, KeyHashKey,
-    LoadedVault, Placed, RowFault, RowFaultKind, SpillRecord, StickyRow, Store, StoreError, Write,
+    AccountDraft, AccountPatch, Answer, AuditEntry, Fingerprint, GrantCommit, GrantLock, GrantRow, GuardState, IntentRow, KeyDraft,
+    KeyHashKey, LoadedVault, Placed, Rebind, RowFault, RowFaultKind, SpillRecord, StickyRow, Store, StoreError, Write,
 };
 use claviger_domain::block::{Block, BlockScope};
 use claviger_domain::id::{AccountId, AttemptId, GrantId, GrantRevision, RowRevision};
+use claviger_domain::origin::StoredOrigins;
 use claviger_domain::time::Timestamp;
 use claviger_domain::virtual_key::Accessor;
 use state::{Slot, State};
@@ -127,6 +128,16 @@ impl MemoryStore {
         lock(&self.state).damage(grant);
     }
 
+    /// Quarantines every login that is refreshed here, as opening a copy of a vault does.
+    pub fn quarantine(&self, now: Timestamp) {
+        lock(&self.state).quarantine(now);
+    }
+
+    /// What the guard is said to have found from now on.
+    pub fn guard_found(&self, found: GuardState) {
+        lock(&self.state).guard = found;
+    }
+
     /// Makes an answer in a slot unreadable, as a torn write does.
     pub fn damage_slot(&self, attempt: AttemptId) {
         lock(&self.state).slots.insert(attempt, Slot::Damaged);
@@ -233,6 +244,14 @@ impl Store for MemoryStore {
 
     fn grant_bury(&self, grant: GrantId, from: GrantRevision, cause: String, now: Timestamp) -> Answer<'_, Write<()>> {
         self.answer("grant_bury", move |state| Ok(state.grant_bury(grant, from, cause, now)))
+    }
+
+    fn grant_release(&self, grant: GrantId) -> Answer<'_, Write<()>> {
+        self.answer("grant_release", move |state| Ok(state.grant_release(grant)))
+    }
+
+    fn grant_rebind(&self, grant: GrantId, replaces: GrantRevision, origins: StoredOrigins) -> Answer<'_, Rebind> {
+        self.answer("grant_rebind", move |state| state.grant_rebind(grant, replaces, origins))
     }
 
     fn attempt_applied(&self, attempt: AttemptId) -> Answer<'_, bool> {

@@ -28,19 +28,31 @@ pub enum SealKind {
     KeyFile,
     /// A passphrase, stretched with Argon2id.
     Passphrase,
+    /// 32 random bytes in the keyring of the operating system.
+    Keyring,
 }
 
 impl SealKind {
-    /// The word in the vault's header: `key_file` or `passphrase`.
+    /// The word in the vault's header: `key_file`, `passphrase` or `keyring`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::KeyFile => "key_file",
             Self::Passphrase => "passphrase",
+            Self::Keyring => "keyring",
+        }
+    }
+
+    /// How a sentence names it.
+    pub(crate) const fn words(self) -> &'static str {
+        match self {
+            Self::KeyFile => "key file",
+            Self::Passphrase => "passphrase",
+            Self::Keyring => "key in the keyring",
         }
     }
 
     pub(crate) fn from_text(text: &str) -> Option<Self> {
-        [Self::KeyFile, Self::Passphrase].into_iter().find(|kind| kind.as_str() == text)
+        [Self::KeyFile, Self::Passphrase, Self::Keyring].into_iter().find(|kind| kind.as_str() == text)
     }
 }
 
@@ -54,15 +66,54 @@ pub enum RootKey {
     },
     /// A passphrase.
     Passphrase(SecretText),
+    /// A key that the keyring of the operating system keeps.
+    Keyring {
+        /// The name of the keyring's entry.
+        entry: String,
+        /// What the entry holds.
+        key: RootSecret,
+    },
+    /// What a recovery kit holds, as [`crate::SqliteStore::recovery_secret`] gave it: opens the vault whatever it is sealed
+    /// with, until the seal is changed.
+    Kit(RootSecret),
 }
 
 impl RootKey {
-    /// The kind of vault that it opens.
-    pub fn kind(&self) -> SealKind {
+    /// What a vault can be sealed with by this key; `None` for a recovery kit, which opens and seals nothing anew.
+    pub fn kind(&self) -> Option<SealKind> {
         match self {
-            Self::KeyFile { .. } => SealKind::KeyFile,
-            Self::Passphrase(_) => SealKind::Passphrase,
+            Self::KeyFile { .. } => Some(SealKind::KeyFile),
+            Self::Passphrase(_) => Some(SealKind::Passphrase),
+            Self::Keyring { .. } => Some(SealKind::Keyring),
+            Self::Kit(_) => None,
         }
+    }
+}
+
+/// 32 bytes that open a vault. Overwrites itself; printed as its name only.
+#[derive(Clone)]
+pub struct RootSecret(Key);
+
+impl RootSecret {
+    /// A new one, from the system's random source.
+    pub fn generate() -> Self {
+        Self(Zeroizing::new(claviger_runtime::random_bytes()))
+    }
+
+    /// From the bytes that [`RootSecret::expose`] gave.
+    pub fn from_bytes(bytes: Zeroizing<[u8; 32]>) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes, for whoever keeps them.
+    pub fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for RootSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RootSecret")
     }
 }
 
@@ -162,8 +213,19 @@ impl std::fmt::Debug for RootSeal {
 }
 
 impl RootSeal {
-    fn new(root: &Key) -> Self {
-        Self(Zeroizing::new(blake3::derive_key("claviger vault root wrap v1", &**root)))
+    /// From the root key itself.
+    pub(crate) fn new(root: &[u8; 32]) -> Self {
+        Self(Zeroizing::new(blake3::derive_key("claviger vault root wrap v1", root)))
+    }
+
+    /// From what a recovery kit holds.
+    pub(crate) fn from_kit(secret: &RootSecret) -> Self {
+        Self(secret.0.clone())
+    }
+
+    /// What a recovery kit holds.
+    pub(crate) fn to_kit(&self) -> RootSecret {
+        RootSecret(self.0.clone())
     }
 
     /// Wraps a key for one place. The checksum has no key, so that damage shows whatever root key is tried.

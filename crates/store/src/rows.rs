@@ -19,6 +19,17 @@ pub enum Write<T> {
     Stale,
 }
 
+/// How the rebinding of a grant ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rebind {
+    /// The secret is sealed under the new origins and this revision.
+    Done(GrantRevision),
+    /// A refresh was begun and not ended: nothing was written.
+    Busy,
+    /// The grant had moved on, or was gone: nothing was written.
+    Stale,
+}
+
 /// Everything that a view is built from.
 #[derive(Debug, Default)]
 pub struct LoadedVault {
@@ -34,6 +45,34 @@ pub struct LoadedVault {
     pub keys: Vec<KeyRow>,
     /// Rows that could not be read, each by name.
     pub faults: Vec<RowFault>,
+    /// What the guard against copies found when this store was opened.
+    pub guard: GuardState,
+}
+
+/// What the guard against copies of a vault found when the store was opened.
+///
+/// The guard compares the count of the database (its epoch) with a mirror outside the vault's folder. It notices a database
+/// that was put back; it does not notice one that was copied together with its mirror.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum GuardState {
+    /// The store was opened without a mirror: nothing was compared.
+    #[default]
+    Unguarded,
+    /// The database is as new as its mirror.
+    Current,
+    /// There was no mirror, or none that can be read as one, though the vault is in use; it was written. A copy could not be noticed this time.
+    MirrorAbsent,
+    /// The mirror can neither be read nor written: a copy will not be noticed.
+    MirrorUnusable,
+    /// The database is older than its mirror: it was put back. Its logins were quarantined.
+    Behind {
+        /// The epoch of the database as it was found.
+        epoch: u64,
+        /// The epoch of the mirror.
+        mirror: u64,
+    },
+    /// The mirror is that of another instance of this vault. Its logins were quarantined.
+    OtherInstance,
 }
 
 /// An account: one identity at one provider.
@@ -123,6 +162,9 @@ pub struct GrantRow {
     pub state: GrantState,
     /// The refresh that was begun and not ended.
     pub intent: Option<IntentRow>,
+    /// Since when it is quarantined: another copy of the vault may have used its refresh token up, so that it is not sent
+    /// before a person says that it is ours. The access token serves.
+    pub quarantined: Option<Timestamp>,
 }
 
 /// A refresh that was begun: the journal's row.

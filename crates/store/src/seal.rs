@@ -118,6 +118,16 @@ impl Keyring {
         Self { fingerprint, ..self }
     }
 
+    /// The same keyring with the key for fingerprints of an older one, which a vault never changes.
+    pub(crate) fn with_fingerprint_key_of(self, older: &Self) -> Self {
+        Self { fingerprint: older.fingerprint.clone(), ..self }
+    }
+
+    /// The version that seals.
+    pub(crate) fn newest(&self) -> u32 {
+        *self.keys.last_key_value().expect("a keyring is made of at least one data key").0
+    }
+
     /// The keyed hash of a secret; constant for a vault, whatever becomes of its data keys.
     pub(crate) fn fingerprint(&self, secret: &str) -> Fingerprint {
         Fingerprint(*blake3::keyed_hash(&self.fingerprint, secret.as_bytes()).as_bytes())
@@ -153,6 +163,13 @@ impl Keyring {
         }
         decrypt(&key.cipher, nonce, &binding.associated_data(version), text).ok_or(RowFaultKind::Swapped)
     }
+}
+
+/// The version of the data key that sealed a field. `None` for what is no sealed field.
+pub(crate) fn sealed_version(sealed: &[u8]) -> Option<u32> {
+    let (format, rest) = sealed.split_first()?;
+    let (version, _) = rest.split_first_chunk::<4>()?;
+    (*format == FORMAT).then(|| u32::from_be_bytes(*version))
 }
 
 /// Appends ciphertext and tag to `out`. `out` never grows over its capacity if the caller left room, so that no copy of
@@ -206,6 +223,21 @@ mod tests {
     }
 
     #[test]
+    fn a_text_is_sealed_in_room_that_was_taken_for_it_before() {
+        let sealed = keyring().seal(&PLACE, b"canary-at-1");
+        assert_eq!(sealed.len(), b"canary-at-1".len() + SEAL_OVERHEAD_BYTES);
+        assert_eq!(sealed.capacity(), sealed.len());
+        let mut out = Vec::new();
+        encrypt(&Zeroizing::new([7; 32]), &[0; NONCE_LEN], b"", b"canary-at-1", &mut out);
+        assert_eq!(out.capacity(), out.len());
+    }
+
+    #[test]
+    fn a_keyring_prints_its_name_and_nothing_of_its_keys() {
+        assert_eq!(format!("{:?}", keyring()), "Keyring");
+    }
+
+    #[test]
     fn a_cut_or_lengthened_field_is_damaged() {
         let keyring = keyring();
         let sealed = keyring.seal(&PLACE, b"at-1");
@@ -240,6 +272,25 @@ mod tests {
         let both = Keyring::new([(1, Zeroizing::new([7; 32])), (2, Zeroizing::new([9; 32]))]);
         assert_eq!(both.open(&PLACE, &old).unwrap().as_slice(), b"at-1");
         assert_eq!(keyring().open(&PLACE, &both.seal(&PLACE, b"at-1")).unwrap_err(), RowFaultKind::UnknownKey);
+    }
+
+    #[test]
+    fn a_field_names_the_newest_key_that_sealed_it_and_other_bytes_name_none() {
+        let both = Keyring::new([(1, Zeroizing::new([7; 32])), (7, Zeroizing::new([9; 32]))]);
+        let sealed = both.seal(&PLACE, b"at-1");
+        assert_eq!((both.newest(), keyring().newest()), (7, 1));
+        assert_eq!((sealed_version(&sealed), sealed_version(&keyring().seal(&PLACE, b"at-1"))), (Some(7), Some(1)));
+        assert_eq!((sealed_version(&[]), sealed_version(&sealed[..4])), (None, None));
+        assert_eq!(sealed_version(&[&[FORMAT + 1], &sealed[1..]].concat()), None);
+    }
+
+    #[test]
+    fn a_fingerprint_outlives_the_data_keys() {
+        let other_keys = || Keyring::new([(2, Zeroizing::new([9; 32]))]);
+        let fingerprint = keyring().fingerprint("rt-1");
+        assert_eq!(other_keys().with_fingerprint_key(Zeroizing::new([8; 32])).fingerprint("rt-1"), fingerprint);
+        assert_eq!(other_keys().with_fingerprint_key_of(&keyring()).fingerprint("rt-1"), fingerprint);
+        assert_ne!(other_keys().fingerprint("rt-1"), fingerprint);
     }
 
     #[test]

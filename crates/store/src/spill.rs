@@ -4,8 +4,9 @@
 //! replaces. On file systems that copy on write, allocation promises less than it does elsewhere.
 
 use crate::home::{file_create, file_open, file_open_writable, folder_sync};
-use crate::seal::{Binding, Keyring, SEAL_OVERHEAD_BYTES};
+use crate::seal::{Binding, Keyring, SEAL_OVERHEAD_BYTES, sealed_version};
 use crate::{RowFault, RowFaultKind, SpillRecord, StoreError};
+use arc_swap::ArcSwap;
 use claviger_domain::id::{AttemptId, GrantId, GrantRevision};
 use claviger_domain::time::Timestamp;
 use std::fs::File;
@@ -31,7 +32,7 @@ const ENCODING: u8 = 1;
 #[derive(Debug, Clone)]
 pub(crate) struct Spill {
     folder: PathBuf,
-    keyring: Arc<Keyring>,
+    keyring: Arc<ArcSwap<Keyring>>,
 }
 
 /// What an answer belongs to.
@@ -57,7 +58,7 @@ fn binding<'a>(row: &'a str, place: &SpillPlace) -> Binding<'a> {
 }
 
 impl Spill {
-    pub(crate) fn new(folder: PathBuf, keyring: Arc<Keyring>) -> Self {
+    pub(crate) fn new(folder: PathBuf, keyring: Arc<ArcSwap<Keyring>>) -> Self {
         Self { folder, keyring }
     }
 
@@ -83,7 +84,7 @@ impl Spill {
             let source = io::Error::new(io::ErrorKind::FileTooLarge, "the answer is over 64 KiB");
             return Err(StoreError::Io { doing: "spilling the answer", path, source });
         }
-        let sealed = self.keyring.seal(&binding(&place.row(), place), &encode(record));
+        let sealed = self.keyring.load().seal(&binding(&place.row(), place), &encode(record));
         let length = u32::try_from(sealed.len()).expect("a record is shorter than its slot").to_be_bytes();
         let bytes = [length.as_slice(), &sealed].concat();
         let file = file_open_writable(&path)?;
@@ -98,13 +99,19 @@ impl Spill {
             rest.get(..length)
         });
         let sealed = sealed.ok_or_else(|| place.fault(RowFaultKind::Damaged))?;
-        let plain = self.keyring.open(&binding(&place.row(), place), sealed).map_err(|kind| place.fault(kind))?;
+        let plain = self.keyring.load().open(&binding(&place.row(), place), sealed).map_err(|kind| place.fault(kind))?;
         decode(&plain).map(Some).ok_or_else(|| place.fault(RowFaultKind::Malformed))
     }
 
     /// Whether a slot holds nothing, or is not there.
     pub(crate) fn is_empty(&self, attempt: AttemptId) -> Result<bool, StoreError> {
         Ok(self.bytes(attempt)?.is_none())
+    }
+
+    /// The version of the data key that the answer in a slot is sealed with; `None` where there is no answer that could be opened.
+    pub(crate) fn key_version(&self, attempt: AttemptId) -> Result<Option<u32>, StoreError> {
+        let version = |bytes: Vec<u8>| sealed_version(bytes.split_first_chunk::<LENGTH_BYTES>()?.1);
+        Ok(self.bytes(attempt)?.and_then(version))
     }
 
     /// What stands in a slot; `None` for zeros alone, and where there is none.

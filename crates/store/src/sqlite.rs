@@ -1,23 +1,31 @@
 //! The vault in a SQLite file: one connection, on one thread, for all reads and writes of a process.
 
 mod account;
+mod adopt;
+mod backup;
 mod block;
 mod cells;
 mod fault;
 mod grant;
+mod guard;
 mod header;
 mod journal;
 mod key;
 mod open;
+mod read_only;
+mod rotate;
 mod schema;
+mod seal;
 mod trail;
 mod writer;
 
+pub use backup::{Backup, Restored, backup_seal_info, vault_backup, vault_restore};
 pub use block::BLOCKS_PER_ACCOUNT_MAX;
 pub use journal::APPLIED_REMEMBERED;
 pub use key::RUN_KEY_REMEMBERED;
-pub use open::seal_kind;
+pub use open::{SealInfo, root_key_opens, seal_info};
 pub use schema::BACKUPS_MAX;
+pub use seal::{DataKeyUse, KitState, Rotated, SealStatus};
 pub use trail::{AUDIT_ROWS_MAX, STICKY_ROWS_MAX};
 pub use writer::STORE_JOBS_MAX;
 
@@ -27,11 +35,13 @@ use crate::root_key::{KdfCost, RootKey};
 use crate::seal::Keyring;
 use crate::spill::{Spill, SpillPlace};
 use crate::{
-    AccountDraft, AccountPatch, Answer, AuditEntry, Fingerprint, GrantCommit, GrantLock, GrantRow, IntentRow, KeyDraft, KeyHashKey,
-    LoadedVault, Placed, SpillRecord, StickyRow, Store, StoreError, Write,
+    AccountDraft, AccountPatch, Answer, AuditEntry, Fingerprint, GrantCommit, GrantLock, GrantRow, GuardState, IntentRow, KeyDraft,
+    KeyHashKey, LoadedVault, Placed, Rebind, RowFault, RowFaultKind, SpillRecord, StickyRow, Store, StoreError, Write,
 };
+use arc_swap::ArcSwap;
 use claviger_domain::block::{Block, BlockScope};
 use claviger_domain::id::{AccountId, AttemptId, GrantId, GrantRevision, RowRevision};
+use claviger_domain::origin::StoredOrigins;
 use claviger_domain::time::Timestamp;
 use claviger_domain::virtual_key::Accessor;
 use claviger_runtime::Clock;
@@ -48,9 +58,12 @@ use writer::Writer;
 /// may open one vault. Dropping the store ends it as [`Store::close`] does, without waiting.
 pub struct SqliteStore {
     home: VaultHome,
-    keyring: Arc<Keyring>,
+    keyring: Arc<ArcSwap<Keyring>>,
     spill: Spill,
     writer: Writer,
+    /// Where the epoch is mirrored.
+    mirror: Option<guard::Mirror>,
+    found: GuardState,
 }
 
 impl std::fmt::Debug for SqliteStore {
@@ -79,15 +92,48 @@ impl SqliteStore {
 
     /// Opens a vault, and brings an older one to the newest schema after a backup. Blocks as [`SqliteStore::create`] does.
     ///
+    /// On a file system that is read-only a vault of the newest schema opens too: it is read as it is on disk, and every
+    /// write is [`StoreError::Unwritable`].
+    ///
     /// Errors: [`StoreError::Absent`], [`StoreError::Sealed`] for the other kind of key, [`StoreError::WrongKey`],
     /// [`StoreError::NewerSchema`], [`StoreError::Unsafe`], [`StoreError::Row`] for a damaged header.
     pub fn open(home: &Path, root: &RootKey, clock: &dyn Clock) -> Result<Self, StoreError> {
-        let home = VaultHome::find(home)?;
-        let vault = open::open(&home, root, clock.now())?;
-        let keyring = Arc::clone(&vault.keyring);
+        Self::open_from(&VaultHome::find(home)?, root, clock.now(), None)
+    }
+
+    /// Opens a vault as [`SqliteStore::open`] does, under the guard against copies: the vault's epoch is compared with its
+    /// mirror in the folder `mirrors`, which is made where it is missing, and mirrored there from now on. A vault that was put
+    /// back or copied has its logins quarantined when this returns; [`LoadedVault::guard`] says what was found.
+    ///
+    /// Errors: also [`StoreError::Unsafe`] for a folder inside the vault's own.
+    pub fn open_guarded(home: &Path, root: &RootKey, clock: &dyn Clock, mirrors: &Path) -> Result<Self, StoreError> {
+        Self::open_from(&VaultHome::find(home)?, root, clock.now(), Some(mirrors))
+    }
+
+    fn open_from(home: &VaultHome, root: &RootKey, now: Timestamp, mirrors: Option<&Path>) -> Result<Self, StoreError> {
+        let mut vault = open::open(home, root, now)?;
+        let mirror = mirrors.map(|mirrors| {
+            let vault_id = guard::vault_id(&vault.connection).map_err(|fault| fault.while_doing("reading the header"))?;
+            guard::Mirror::at(mirrors, home, vault_id)
+        });
+        let mirror = mirror.transpose()?;
+        let watched = mirror.as_ref().map(|mirror| guard::watch(&mut vault.connection, mirror, now));
+        let found = watched.transpose()?.unwrap_or(GuardState::Unguarded);
+        let keyring = Arc::clone(vault.keys.shared());
         let spill = Spill::new(home.spill(), Arc::clone(&keyring));
-        let writer = Writer::start(vault, &home)?;
-        Ok(Self { home, keyring, spill, writer })
+        let writer = Writer::start(vault, home)?;
+        Ok(Self { home: home.clone(), keyring, spill, writer, mirror, found })
+    }
+
+    /// Mirrors the epoch once a write is on disk. What was written counts, whether or not the mirror could be.
+    fn mirrored<'a, T: Send + 'a>(&'a self, written: Answer<'a, T>) -> Answer<'a, T> {
+        let Some(mirror) = self.mirror.clone() else { return written };
+        Box::pin(async move {
+            let answer = written.await?;
+            let mirrored = self.writer.read("mirroring the epoch", move |connection, _| guard::mirror(connection, &mirror)).await;
+            claviger_runtime::best_effort("mirror the epoch of the vault", mirrored);
+            Ok(answer)
+        })
     }
 
     /// What SQLite finds wrong with the file, one line each; empty for a sound one. Reads the whole file.
@@ -120,7 +166,7 @@ fn version(connection: &Connection) -> Result<u64, Fault> {
 
 fn load(connection: &Connection, keyring: &Keyring) -> Result<LoadedVault, Fault> {
     let mut vault = LoadedVault { version: version(connection)?, ..LoadedVault::default() };
-    let LoadedVault { version: _, accounts, grants, blocks, keys, faults } = &mut vault;
+    let LoadedVault { version: _, accounts, grants, blocks, keys, faults, guard: _ } = &mut vault;
     grant::load_all(connection, keyring, (grants, faults))?;
     account::load_all(connection, (accounts, faults))?;
     block::load_all(connection, (blocks, faults))?;
@@ -130,7 +176,8 @@ fn load(connection: &Connection, keyring: &Keyring) -> Result<LoadedVault, Fault
 
 impl Store for SqliteStore {
     fn load(&self) -> Answer<'_, LoadedVault> {
-        self.writer.read("loading the vault", load)
+        let loaded = self.writer.read("loading the vault", load);
+        Box::pin(async move { Ok(LoadedVault { guard: self.found, ..loaded.await? }) })
     }
 
     fn version(&self) -> Answer<'_, u64> {
@@ -138,7 +185,7 @@ impl Store for SqliteStore {
     }
 
     fn account_place(&self, draft: AccountDraft, now: Timestamp) -> Answer<'_, Placed> {
-        self.writer.write("storing an account", move |transaction, keyring| account::place(transaction, keyring, draft, now))
+        self.mirrored(self.writer.write("storing an account", move |transaction, keyring| account::place(transaction, keyring, draft, now)))
     }
 
     fn account_patch(
@@ -160,7 +207,7 @@ impl Store for SqliteStore {
     }
 
     fn intent_open(&self, grant: GrantId, from: GrantRevision, intent: IntentRow) -> Answer<'_, Write<()>> {
-        self.writer.write("journalling a refresh", move |transaction, _| journal::open(transaction, grant, from, &intent))
+        self.mirrored(self.writer.write("journalling a refresh", move |transaction, _| journal::open(transaction, grant, from, &intent)))
     }
 
     fn intent_withdraw(&self, grant: GrantId, from: GrantRevision, attempt: AttemptId) -> Answer<'_, Write<()>> {
@@ -168,11 +215,21 @@ impl Store for SqliteStore {
     }
 
     fn grant_commit(&self, commit: GrantCommit) -> Answer<'_, Write<GrantRevision>> {
-        self.writer.write("storing a refreshed secret", move |transaction, keyring| grant::commit(transaction, keyring, commit))
+        self.mirrored(
+            self.writer.write("storing a refreshed secret", move |transaction, keyring| grant::commit(transaction, keyring, commit)),
+        )
     }
 
     fn grant_bury(&self, grant: GrantId, from: GrantRevision, cause: String, now: Timestamp) -> Answer<'_, Write<()>> {
         self.writer.write("marking a grant as dead", move |transaction, _| grant::bury(transaction, grant, from, &cause, now))
+    }
+
+    fn grant_release(&self, grant: GrantId) -> Answer<'_, Write<()>> {
+        self.writer.write("ending a quarantine", move |transaction, _| grant::release(transaction, grant))
+    }
+
+    fn grant_rebind(&self, grant: GrantId, replaces: GrantRevision, origins: StoredOrigins) -> Answer<'_, Rebind> {
+        self.writer.write("rebinding a grant", move |transaction, keyring| grant::rebind(transaction, keyring, (grant, replaces), &origins))
     }
 
     fn attempt_applied(&self, attempt: AttemptId) -> Answer<'_, bool> {
@@ -222,7 +279,7 @@ impl Store for SqliteStore {
     }
 
     fn fingerprint(&self, secret: &str) -> Fingerprint {
-        self.keyring.fingerprint(secret)
+        self.keyring.load().fingerprint(secret)
     }
 
     fn grant_lock(&self, grant: GrantId) -> Result<Option<GrantLock>, StoreError> {
@@ -238,7 +295,19 @@ impl Store for SqliteStore {
     }
 
     fn spill_read(&self, grant: GrantId, from: GrantRevision, attempt: AttemptId) -> Answer<'_, Option<SpillRecord>> {
-        self.blocking("reading a slot", move |spill| spill.read(&SpillPlace { grant, from, attempt }))
+        Box::pin(async move {
+            let read = || self.blocking("reading a slot", move |spill| spill.read(&SpillPlace { grant, from, attempt }));
+            match read().await {
+                // Another process may have sealed it under a data key that this one has not met yet.
+                Err(StoreError::Row(RowFault { kind: RowFaultKind::UnknownKey, .. })) => {
+                    match self.writer.read("looking for a newer data key", |_, _| Ok(())).await {
+                        Ok(()) | Err(StoreError::Closed) => read().await,
+                        Err(error) => Err(error),
+                    }
+                }
+                done => done,
+            }
+        })
     }
 
     fn spill_is_empty(&self, attempt: AttemptId) -> Answer<'_, bool> {

@@ -6,13 +6,14 @@ use crate::place::{
 use crate::seal::Keyring;
 use crate::{
     APPLIED_REMEMBERED, AccountDraft, AccountPatch, AccountRow, AuditEntry, BLOCKS_PER_ACCOUNT_MAX, Fingerprint, GrantCommit, GrantDraft,
-    GrantRow, GrantSecret, IntentRow, KeyDraft, KeyRow, LoadedVault, Placed, PlacedOutcome, RUN_KEY_REMEMBERED, RowFault, RowFaultKind,
-    STICKY_ROWS_MAX, SpillRecord, StickyRow, StoreError, Write,
+    GrantRow, GrantSecret, GuardState, IntentRow, KeyDraft, KeyRow, LoadedVault, Placed, PlacedOutcome, RUN_KEY_REMEMBERED, Rebind,
+    RowFault, RowFaultKind, STICKY_ROWS_MAX, SpillRecord, StickyRow, StoreError, Write,
 };
 use claviger_domain::block::{Block, BlockScope, longest};
-use claviger_domain::credential::{CredentialKind, GrantState};
+use claviger_domain::credential::{CredentialKind, Custody, GrantState};
 use claviger_domain::id::{AccountId, AttemptId, GrantId, GrantRevision, ProviderId, RowRevision};
 use claviger_domain::identity::Identity;
+use claviger_domain::origin::StoredOrigins;
 use claviger_domain::secret::SecretText;
 use claviger_domain::time::Timestamp;
 use claviger_domain::virtual_key::{Accessor, KeyKind};
@@ -31,6 +32,7 @@ pub(super) enum Slot {
 pub(super) struct State {
     pub(super) version: u64,
     pub(super) closed: bool,
+    pub(super) guard: GuardState,
     pub(super) audit: Vec<AuditEntry>,
     pub(super) applied: BTreeMap<AttemptId, Timestamp>,
     pub(super) slots: BTreeMap<AttemptId, Slot>,
@@ -63,7 +65,7 @@ fn copy_secret(secret: &GrantSecret) -> GrantSecret {
 
 /// A copy of a grant with its secret. Only a store may make one.
 pub(super) fn copy(row: &GrantRow) -> GrantRow {
-    let GrantRow { id, provider, revision, secret, fingerprint, expires_at, issued_at, origins, custody, state, intent } = row;
+    let GrantRow { id, provider, revision, secret, fingerprint, expires_at, issued_at, origins, custody, state, intent, quarantined } = row;
     GrantRow {
         id: *id,
         provider: provider.clone(),
@@ -76,6 +78,7 @@ pub(super) fn copy(row: &GrantRow) -> GrantRow {
         custody: custody.clone(),
         state: state.clone(),
         intent: intent.clone(),
+        quarantined: *quarantined,
     }
 }
 
@@ -102,6 +105,7 @@ impl State {
             blocks: self.blocks.iter().flat_map(|(id, blocks)| blocks.values().map(|block| (*id, block.clone()))).collect(),
             keys: self.keys.values().cloned().collect(),
             faults: self.damaged.iter().filter_map(|id| self.fault(*id)).collect(),
+            guard: self.guard,
         }
     }
 
@@ -135,7 +139,7 @@ impl State {
                 self.grant_replace(keyring, id, secret);
                 (id, true)
             }
-            GrantPlan::Rebind(id) => (id, self.grant_rebind(id, secret)),
+            GrantPlan::Rebind(id) => (id, self.grant_bind_as_given(id, secret)),
         };
         let facts = AccountFacts { identity, source, label, standing };
         let placed = match known_account {
@@ -192,9 +196,21 @@ impl State {
         self.last_grant += 1;
         let id = GrantId(self.last_grant);
         let fingerprint = keyring.fingerprint(secret.identifying());
-        let (revision, state, intent, provider) = (GrantRevision::FIRST, GrantState::Live, None, provider.clone());
-        self.grants
-            .insert(id, GrantRow { id, provider, revision, secret, fingerprint, expires_at, issued_at, origins, custody, state, intent });
+        let row = GrantRow {
+            id,
+            provider: provider.clone(),
+            revision: GrantRevision::FIRST,
+            secret,
+            fingerprint,
+            expires_at,
+            issued_at,
+            origins,
+            custody,
+            state: GrantState::Live,
+            intent: None,
+            quarantined: None,
+        };
+        self.grants.insert(id, row);
         self.given.insert(id);
         id
     }
@@ -211,6 +227,7 @@ impl State {
             row.fingerprint = keyring.fingerprint(secret.identifying());
             (row.secret, row.expires_at, row.issued_at) = (secret, expires_at, issued_at);
             (row.origins, row.custody, row.state, row.intent) = (origins, custody, GrantState::Live, None);
+            row.quarantined = None;
         }
     }
 
@@ -222,7 +239,7 @@ impl State {
         }
     }
 
-    fn grant_rebind(&mut self, id: GrantId, draft: GrantDraft) -> bool {
+    fn grant_bind_as_given(&mut self, id: GrantId, draft: GrantDraft) -> bool {
         let damaged = self.damaged.contains(&id);
         let Some(row) = self.grants.get_mut(&id).filter(|_| !damaged) else { return false };
         let revived = draft.secret.kind() == CredentialKind::ApiKey && row.state != GrantState::Live;
@@ -232,6 +249,40 @@ impl State {
             row.state = GrantState::Live;
         }
         changed
+    }
+
+    pub(super) fn grant_rebind(&mut self, id: GrantId, replaces: GrantRevision, origins: StoredOrigins) -> Result<Rebind, StoreError> {
+        let Some(row) = self.at_revision(id, replaces) else { return Ok(Rebind::Stale) };
+        if row.intent.is_some() {
+            return Ok(Rebind::Busy);
+        }
+        if let Some(fault) = self.fault(id) {
+            return Err(fault.into());
+        }
+        let next = replaces.next();
+        if let Some(row) = self.grants.get_mut(&id) {
+            (row.revision, row.origins) = (next, origins);
+        }
+        self.version += 1;
+        Ok(Rebind::Done(next))
+    }
+
+    pub(super) fn quarantine(&mut self, now: Timestamp) {
+        let refreshed =
+            |row: &&mut GrantRow| row.custody == Custody::Owned && matches!(row.secret, GrantSecret::OAuth { refresh: Some(_), .. });
+        for row in self.grants.values_mut().filter(refreshed) {
+            row.quarantined.get_or_insert(now);
+        }
+        self.version += 1;
+    }
+
+    pub(super) fn grant_release(&mut self, id: GrantId) -> Write<()> {
+        let quarantined = self.grants.get_mut(&id).and_then(|row| row.quarantined.take());
+        if quarantined.is_none() {
+            return Write::Stale;
+        }
+        self.version += 1;
+        Write::Done(())
     }
 
     fn drop_unreferenced(&mut self, id: GrantId) {
@@ -271,6 +322,7 @@ impl State {
         let Some(row) = self.at_revision(grant, from) else { return Write::Stale };
         match &mut row.intent {
             None => row.intent = Some(new),
+            Some(open) if open.from != from => return Write::Stale,
             Some(open) => {
                 open.instance = new.instance;
                 for attempt in new.attempts {

@@ -3,6 +3,7 @@
 use super::cells::Cells;
 use super::fault::Fault;
 use super::grant;
+use super::guard;
 use crate::place::{AccountFacts, GrantPlan, KnownAccount, KnownGrant, PlaceFacts, SPENT_CAUSE, account_after, outcome, plan};
 use crate::seal::Keyring;
 use crate::{AccountDraft, AccountPatch, AccountRow, Placed, PlacedOutcome, RowFault, RowFaultKind, Write};
@@ -97,8 +98,11 @@ pub(super) fn place(transaction: &Transaction<'_>, keyring: &Keyring, draft: Acc
             grant::replace(transaction, keyring, id, &provider, &secret)?;
             (id, true)
         }
-        GrantPlan::Rebind(id) => (id, grant::rebind(transaction, keyring, id, &secret)?),
+        GrantPlan::Rebind(id) => (id, grant::bind_as_given(transaction, keyring, id, &secret)?),
     };
+    if plan.moves_secret() {
+        guard::advance(transaction)?;
+    }
     let facts = AccountFacts { identity, source, label, standing };
     match known_account {
         None => {

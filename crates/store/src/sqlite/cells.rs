@@ -28,6 +28,11 @@ impl<'r, 's> Cells<'r, 's> {
         RowFault { table: self.table, row: self.id.clone(), column, kind }
     }
 
+    /// Whether there is such a column; a header is read under whatever schema it has.
+    pub(super) fn has(&self, column: &str) -> bool {
+        self.row.as_ref().column_index(column).is_ok()
+    }
+
     /// A cell as SQL has it.
     pub(super) fn get<T: FromSql>(&self, column: &'static str) -> Result<T, RowFault> {
         self.row.get(column).map_err(|_shape| self.fault(column, RowFaultKind::Malformed))

@@ -2,10 +2,11 @@
 
 use super::cells::{Cells, origins_from_text, origins_text};
 use super::fault::Fault;
+use super::guard;
 use super::journal;
 use crate::place::{KnownGrant, SecretMatch, compare};
 use crate::seal::{Binding, Keyring};
-use crate::{Fingerprint, GrantCommit, GrantDraft, GrantRow, GrantSecret, IntentRow, RowFault, Write};
+use crate::{Fingerprint, GrantCommit, GrantDraft, GrantRow, GrantSecret, IntentRow, Rebind, RowFault, Write};
 use claviger_domain::credential::{CredentialKind, Custody, GrantState};
 use claviger_domain::id::{GrantId, GrantRevision, ProviderId};
 use claviger_domain::origin::{Purpose, StoredOrigins};
@@ -20,7 +21,7 @@ const BEARER: [Purpose; 2] = [Purpose::Inference, Purpose::Usage];
 const REFRESH: [Purpose; 1] = [Purpose::Token];
 
 /// Where the fields of a grant are sealed.
-struct Place<'a> {
+pub(super) struct Place<'a> {
     row: String,
     revision: GrantRevision,
     provider: &'a ProviderId,
@@ -29,12 +30,12 @@ struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    fn new(id: GrantId, revision: GrantRevision, provider: &'a ProviderId, origins: &StoredOrigins) -> Self {
+    pub(super) fn new(id: GrantId, revision: GrantRevision, provider: &'a ProviderId, origins: &StoredOrigins) -> Self {
         let (bearer_origins, refresh_origins) = (origins.canonical(&BEARER), origins.canonical(&REFRESH));
         Self { row: id.to_string(), revision, provider, bearer_origins, refresh_origins }
     }
 
-    fn bind<'b>(&'b self, column: &'b str) -> Binding<'b> {
+    pub(super) fn bind<'b>(&'b self, column: &'b str) -> Binding<'b> {
         let origins = if column == "refresh_token" { &self.refresh_origins } else { &self.bearer_origins };
         Binding { table: "grants", row: &self.row, column, revision: self.revision.0, provider: self.provider.as_str(), origins }
     }
@@ -98,6 +99,7 @@ pub(super) fn read(row: &Row<'_>, keyring: &Keyring, intent: Option<IntentRow>) 
         issued_at: cells.time("issued_at")?,
         custody: path.map_or(Custody::Owned, |path| Custody::Followed { path: std::ffi::OsString::from_vec(path).into() }),
         state: dead.map_or(GrantState::Live, |(cause, since)| GrantState::NeedsLogin { cause, since }),
+        quarantined: cells.time_if_any("quarantined_at")?,
         intent,
         provider,
         origins,
@@ -201,7 +203,7 @@ pub(super) fn replace(
         spend(transaction, id, keyring.fingerprint(draft.secret.identifying()), draft.issued_at)?;
     }
     journal::close(transaction, id)?;
-    let update = "UPDATE grants SET origins = ?2, followed_path = ?3, given = TRUE WHERE id = ?1";
+    let update = "UPDATE grants SET origins = ?2, followed_path = ?3, given = TRUE, quarantined_at = NULL WHERE id = ?1";
     transaction.prepare_cached(update)?.execute((id.0, origins_text(&draft.origins), followed_path(&draft.custody)))?;
     let place = Place::new(id, next, provider, &draft.origins);
     secret_write(transaction, keyring, (id, &place), &draft.secret, (draft.expires_at, draft.issued_at))
@@ -234,7 +236,7 @@ fn secret_write(
 
 /// The draft's origins and custody for a secret that stays under its revision. A key that was given again serves again.
 /// Answers whether anything changed; a grant that cannot be opened is left alone.
-pub(super) fn rebind(transaction: &Transaction<'_>, keyring: &Keyring, id: GrantId, draft: &GrantDraft) -> Result<bool, Fault> {
+pub(super) fn bind_as_given(transaction: &Transaction<'_>, keyring: &Keyring, id: GrantId, draft: &GrantDraft) -> Result<bool, Fault> {
     let Ok(Some(row)) = load(transaction, keyring, id) else { return Ok(false) };
     let revived = draft.secret.kind() == CredentialKind::ApiKey && row.state != GrantState::Live;
     if row.origins == draft.origins && row.custody == draft.custody && !revived {
@@ -246,6 +248,41 @@ pub(super) fn rebind(transaction: &Transaction<'_>, keyring: &Keyring, id: Grant
     let (origins, path) = (origins_text(&draft.origins), followed_path(&draft.custody));
     transaction.prepare_cached(update)?.execute((id.0, sealed.access, sealed.refresh, sealed.key, origins, path, revived))?;
     Ok(true)
+}
+
+/// Seals the secret of a grant under other origins and the next revision, once it has opened under those that it has.
+pub(super) fn rebind(
+    transaction: &Transaction<'_>,
+    keyring: &Keyring,
+    (id, replaces): (GrantId, GrantRevision),
+    origins: &StoredOrigins,
+) -> Result<Rebind, Fault> {
+    if revision(transaction, id)? != Some(replaces) {
+        return Ok(Rebind::Stale);
+    }
+    if journal::is_open(transaction, id)? {
+        return Ok(Rebind::Busy);
+    }
+    let row = load(transaction, keyring, id)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+    let next = replaces.next();
+    let sealed = Place::new(id, next, &row.provider, origins).seal(keyring, &row.secret);
+    let update = "UPDATE grants SET revision = ?2, access_token = ?3, refresh_token = ?4, api_key = ?5, origins = ?6 WHERE id = ?1";
+    transaction.prepare_cached(update)?.execute((
+        id.0,
+        next.0.cast_signed(),
+        sealed.access,
+        sealed.refresh,
+        sealed.key,
+        origins_text(origins),
+    ))?;
+    Ok(Rebind::Done(next))
+}
+
+/// Ends the quarantine of a grant.
+pub(super) fn release(transaction: &Transaction<'_>, id: GrantId) -> Result<Write<()>, Fault> {
+    let update = "UPDATE grants SET quarantined_at = NULL WHERE id = ?1 AND quarantined_at IS NOT NULL";
+    let released = transaction.prepare_cached(update)?.execute([id.0])?;
+    Ok(if released == 0 { Write::Stale } else { Write::Done(()) })
 }
 
 /// Removes a grant that no account refers to and that has no open intent. With an intent it stays, so that its refresh
@@ -286,6 +323,7 @@ pub(super) fn commit(transaction: &Transaction<'_>, keyring: &Keyring, commit: G
     secret_write(transaction, keyring, (id, &place), &secret, (expires_at, issued_at))?;
     journal::close(transaction, id)?;
     drop_unreferenced(transaction, id)?;
+    guard::advance(transaction)?;
     Ok(Write::Done(from.next()))
 }
 

@@ -3,6 +3,7 @@
 use super::cells::Cells;
 use super::fault::Fault;
 use super::grant;
+use super::guard;
 use crate::{IntentRow, RowFault, Write};
 use claviger_domain::id::{AttemptId, GrantId, GrantRevision};
 use claviger_domain::time::Timestamp;
@@ -72,8 +73,14 @@ pub(super) fn open(transaction: &Transaction<'_>, grant: GrantId, from: GrantRev
     if grant::revision(transaction, grant)? != Some(from) {
         return Ok(Write::Stale);
     }
+    // An attempt joins the intent of its own refresh token or none: what it proves would be said of another one.
+    let mut open = transaction.prepare_cached("SELECT 1 FROM intents WHERE grant_id = ?1 AND from_revision <> ?2")?;
+    if open.exists((grant.0, from.0.cast_signed()))? {
+        return Ok(Write::Stale);
+    }
     let IntentRow { from: _, fingerprint, attempts, instance, opened_at } = intent;
-    let upsert = "INSERT INTO intents (grant_id, from_revision, fingerprint, instance, opened_at) VALUES (?1, ?2, ?3, ?4, ?5) \
+    let upsert = "INSERT INTO intents (grant_id, from_revision, fingerprint, instance, opened_at, key_version) \
+                  VALUES (?1, ?2, ?3, ?4, ?5, (SELECT max(version) FROM data_keys)) \
                   ON CONFLICT (grant_id) DO UPDATE SET instance = excluded.instance";
     let instance = instance.0.to_be_bytes();
     transaction.prepare_cached(upsert)?.execute((grant.0, from.0.cast_signed(), fingerprint.0, instance, opened_at.0))?;
@@ -82,6 +89,7 @@ pub(super) fn open(transaction: &Transaction<'_>, grant: GrantId, from: GrantRev
     for attempt in attempts {
         insert.execute((grant.0, blob(*attempt)))?;
     }
+    guard::advance(transaction)?;
     Ok(Write::Done(()))
 }
 
@@ -134,4 +142,39 @@ pub(super) fn settled(transaction: &Transaction<'_>, grant: GrantId, attempt: At
 /// Whether the answer to an attempt is in the vault.
 pub(super) fn is_applied(connection: &Connection, attempt: AttemptId) -> Result<bool, Fault> {
     Ok(connection.prepare_cached("SELECT 1 FROM attempts_applied WHERE attempt = ?1")?.exists([blob(attempt)])?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Fingerprint;
+    use crate::sqlite::schema;
+    use claviger_domain::id::InstanceId;
+
+    #[test]
+    fn an_attempt_joins_no_intent_of_another_revision() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        schema::bring_up(&mut connection).unwrap();
+        let grant = "INSERT INTO grants (id, provider, revision, kind, access_token, fingerprint, issued_at, origins) \
+                     VALUES (1, 'p', 5, 'oauth', x'00', zeroblob(32), 0, 'builtin')";
+        connection.execute(grant, []).unwrap();
+        // No way of the store leads here: this is what a damaged or edited database may hold.
+        let stray =
+            "INSERT INTO intents (grant_id, from_revision, fingerprint, instance, opened_at) VALUES (1, 4, zeroblob(32), zeroblob(16), 0)";
+        connection.execute(stray, []).unwrap();
+        let attempts = vec![AttemptId(7)];
+        let intent = IntentRow {
+            from: GrantRevision(5),
+            fingerprint: Fingerprint([0; 32]),
+            attempts,
+            instance: InstanceId(1),
+            opened_at: Timestamp(0),
+        };
+        let transaction = connection.transaction().unwrap();
+        assert_eq!(open(&transaction, GrantId(1), GrantRevision(5), &intent).unwrap(), Write::Stale);
+        assert!(open_attempts(&transaction).unwrap().is_empty());
+        transaction.execute("UPDATE intents SET from_revision = 5", []).unwrap();
+        assert_eq!(open(&transaction, GrantId(1), GrantRevision(5), &intent).unwrap(), Write::Done(()));
+        assert_eq!(open_attempts(&transaction).unwrap(), BTreeSet::from([AttemptId(7)]));
+    }
 }

@@ -1,15 +1,16 @@
 //! Opening and creating the file: pragmas, header, schema; all before the first job.
 
+use super::adopt::OpenKeys;
 use super::fault::database;
 use super::writer::Vault;
-use super::{header, schema};
+use super::{header, read_only, schema};
 use crate::StoreError;
 use crate::home::{VaultHome, file_create, folder_sync};
+use crate::locks;
 use crate::root_key::{KdfCost, RootKey, SealKind};
 use claviger_domain::time::Timestamp;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a transaction waits for another process. A commit takes milliseconds; this is for a machine in trouble.
@@ -19,22 +20,71 @@ const STATEMENTS_KEPT: usize = 64;
 /// What is left of the WAL after a checkpoint, at most.
 const JOURNAL_SIZE_LIMIT_BYTES: i64 = 4 * 1024 * 1024;
 
-/// What a vault is sealed with, so that whoever opens it knows what to ask for. Needs no key. Blocks.
-pub fn seal_kind(home: &Path) -> Result<SealKind, StoreError> {
+/// What a vault is sealed with, as its header says without any key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealInfo {
+    /// What opens it.
+    pub kind: SealKind,
+    /// The entry of the keyring that holds its key; `None` for the other kinds.
+    pub keyring_entry: Option<String>,
+    /// Which vault it is; constant for its life, and the same in its copies.
+    pub vault_id: [u8; 16],
+}
+
+/// What a vault is sealed with, so that whoever opens it knows what to ask for. Needs no key, changes nothing. Blocks.
+pub fn seal_info(home: &Path) -> Result<SealInfo, StoreError> {
     let home = VaultHome::find(home)?;
-    let connection = connect(&home.database())?;
+    let Reached { connection, presence: _presence, .. } = reach(&home)?;
     schema::check(&connection, &home)?;
     let header = header::Header::read(&connection).map_err(|fault| fault.while_doing("reading the header"))?;
-    Ok(header.kind)
+    Ok(header.info())
+}
+
+/// Whether a root key opens a vault. Changes nothing. Blocks as [`crate::SqliteStore::open`] does.
+///
+/// Errors: those of reading the header or the key file; a key of another kind opens nothing and is no error.
+pub fn root_key_opens(home: &Path, root: &RootKey) -> Result<bool, StoreError> {
+    let home = VaultHome::find(home)?;
+    let Reached { connection, presence: _presence, .. } = reach(&home)?;
+    schema::check(&connection, &home)?;
+    header::opens(&connection, &home, root).map_err(|fault| fault.while_doing("reading the header"))
 }
 
 /// Opens a vault with its key.
 pub(super) fn open(home: &VaultHome, root: &RootKey, now: Timestamp) -> Result<Vault, StoreError> {
-    let mut connection = connect(&home.database())?;
-    schema::check(&connection, home)?;
-    let keyring = header::open(&connection, home, root).map_err(|fault| fault.while_doing("reading the header"))?;
-    schema::migrate(&mut connection, home, now)?;
-    Ok(Vault { connection, keyring: Arc::new(keyring) })
+    let Reached { mut connection, presence, is_read_only } = reach(home)?;
+    let found = schema::check(&connection, home)?;
+    let mut keys = OpenKeys::open(&connection, home, root).map_err(|fault| fault.while_doing("reading the header"))?;
+    if is_read_only {
+        read_only::check_newest(found)?;
+        tracing::warn!(path = %home.folder().display(), "the vault's file system is read-only: live tokens serve, nothing is refreshed or changed");
+    } else {
+        keys.announce(&connection).map_err(|fault| fault.while_doing("reading the header"))?;
+        schema::migrate(&mut connection, home, now)?;
+    }
+    Ok(Vault { connection, keys, presence })
+}
+
+/// A connection to a vault that is there, and the lock that keeps it there.
+pub(super) struct Reached {
+    pub(super) connection: Connection,
+    pub(super) presence: std::fs::File,
+    is_read_only: bool,
+}
+
+/// Connects to a vault, for reading alone where its file system allows no more.
+pub(super) fn reach(home: &VaultHome) -> Result<Reached, StoreError> {
+    if read_only::is_read_only(home) {
+        let (presence, connection) = (read_only::presence(home)?, read_only::connect(&home.database())?);
+        return Ok(Reached { connection, presence, is_read_only: true });
+    }
+    let presence = presence(home)?;
+    Ok(Reached { connection: connect(&home.database())?, presence, is_read_only: false })
+}
+
+/// Keeps another vault from being put into this one's place.
+fn presence(home: &VaultHome) -> Result<std::fs::File, StoreError> {
+    locks::vault_shared(&home.locks())?.ok_or_else(|| StoreError::InUse { path: home.database() })
 }
 
 /// Creates the file of a new vault.
@@ -71,7 +121,7 @@ fn write_new_at(home: &VaultHome, path: &Path, root: &RootKey, birth: (KdfCost, 
 }
 
 /// A connection with every pragma set. The wait for other processes comes first, since the others may need it.
-fn connect(path: &Path) -> Result<Connection, StoreError> {
+pub(super) fn connect(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let open = || {
         let connection = Connection::open_with_flags(path, flags)?;
@@ -124,7 +174,7 @@ mod tests {
         let (home, root) = vault_of_schema_1(folder.path());
         let vault = open(&home, &root, Timestamp(5_000)).unwrap();
         assert_eq!(schema_of(&home.database()), schema::SCHEMA_VERSION);
-        assert_eq!(super::super::load(&vault.connection, &vault.keyring).unwrap().keys.len(), 1);
+        assert_eq!(super::super::load(&vault.connection, &vault.keys.shared().load()).unwrap().keys.len(), 1);
 
         let backup = home.backups().join("vault-v1-5000.db");
         assert_eq!(std::fs::metadata(&backup).unwrap().permissions().mode() & 0o777, 0o600);
@@ -137,6 +187,26 @@ mod tests {
         let backups =
             std::fs::read_dir(home.backups()).unwrap().filter(|entry| entry.as_ref().unwrap().path().extension().unwrap() == "db");
         assert_eq!(backups.count(), 1, "a vault of the newest schema is not backed up");
+    }
+
+    #[test]
+    fn the_seal_of_an_older_vault_is_read_without_migrating_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (home, root) = vault_of_schema_1(folder.path());
+        let info = seal_info(home.folder()).unwrap();
+        assert_eq!((info.kind, info.keyring_entry.as_deref()), (SealKind::KeyFile, None));
+        assert!(root_key_opens(home.folder(), &root).unwrap());
+        root_key_file_create(&folder.path().join("keys/other.key")).unwrap();
+        for other in [
+            RootKey::KeyFile { path: folder.path().join("keys/other.key") },
+            RootKey::KeyFile { path: folder.path().join("keys/nowhere.key") },
+            RootKey::Passphrase(claviger_domain::secret::SecretText::new("canary-passphrase".to_owned())),
+        ] {
+            assert!(!root_key_opens(home.folder(), &other).unwrap(), "{other:?}");
+        }
+        assert_eq!(schema_of(&home.database()), 1);
+        drop(open(&home, &root, Timestamp(5_000)).unwrap());
+        assert_eq!(seal_info(home.folder()).unwrap(), info, "the checksum of a vault without an entry is what it was");
     }
 
     #[test]

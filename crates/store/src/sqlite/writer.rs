@@ -1,12 +1,14 @@
 //! The one thread that owns the connection: jobs come over a bounded channel, answers go back one by one.
 
+use super::adopt::OpenKeys;
 use super::fault::Fault;
 use crate::home::VaultHome;
+use crate::locks::SealMark;
+use crate::root_key::RootSeal;
 use crate::seal::Keyring;
 use crate::{Answer, StoreError};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 /// Most jobs that wait. A job takes some milliseconds at most; callers beyond this wait for room.
@@ -15,22 +17,51 @@ pub const STORE_JOBS_MAX: usize = 256;
 /// What the thread owns.
 pub(super) struct Vault {
     pub(super) connection: Connection,
-    pub(super) keyring: Arc<Keyring>,
+    pub(super) keys: OpenKeys,
+    /// Says to other processes that the vault is open.
+    #[expect(dead_code, reason = "held for its Drop")]
+    pub(super) presence: std::fs::File,
 }
 
 impl Vault {
     /// Reads in one transaction, so that all rows are of one moment.
     fn read<T>(&mut self, work: impl FnOnce(&Connection, &Keyring) -> Result<T, Fault>) -> Result<T, Fault> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
-        work(&transaction, &self.keyring)
+        work(&transaction, self.keys.newest(&transaction)?)
     }
 
     /// Writes in one transaction, on disk when it returns. A failure leaves everything as it was.
+    ///
+    /// The keyring is looked at inside the transaction: nobody can add a data key until it ends, so that nothing is sealed
+    /// under an older one.
     fn write<T>(&mut self, work: impl FnOnce(&Transaction<'_>, &Keyring) -> Result<T, Fault>) -> Result<T, Fault> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let answer = work(&transaction, &self.keyring)?;
+        let answer = work(&transaction, self.keys.newest(&transaction)?)?;
         transaction.commit()?;
         Ok(answer)
+    }
+
+    /// Reads what concerns the keys themselves.
+    fn read_keys<T>(&mut self, work: impl FnOnce(&Connection, &OpenKeys) -> Result<T, Fault>) -> Result<T, Fault> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
+        self.keys.newest(&transaction)?;
+        work(&transaction, &self.keys)
+    }
+
+    /// Writes what concerns the keys themselves, in one transaction.
+    fn rekey<T>(&mut self, work: impl FnOnce(&Transaction<'_>, &OpenKeys) -> Result<T, Fault>) -> Result<T, Fault> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        self.keys.newest(&transaction)?;
+        let answer = work(&transaction, &self.keys)?;
+        transaction.commit()?;
+        Ok(answer)
+    }
+
+    /// Puts another seal on the vault, in one transaction.
+    fn rewrap(&mut self, work: impl FnOnce(&Transaction<'_>, &OpenKeys) -> Result<(RootSeal, SealMark), Fault>) -> Result<(), Fault> {
+        let (seal, mark) = self.rekey(work)?;
+        self.keys.adopt(seal, mark);
+        Ok(())
     }
 
     fn close(self) {
@@ -80,6 +111,33 @@ impl Writer {
         work: impl FnOnce(&Transaction<'_>, &Keyring) -> Result<T, Fault> + Send + 'static,
     ) -> Answer<'_, T> {
         self.run(doing, |vault| vault.write(work))
+    }
+
+    /// Runs a read that concerns the keys themselves on the thread.
+    pub(super) fn read_keys<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce(&Connection, &OpenKeys) -> Result<T, Fault> + Send + 'static,
+    ) -> Answer<'_, T> {
+        self.run(doing, |vault| vault.read_keys(work))
+    }
+
+    /// Runs a write that concerns the keys themselves on the thread.
+    pub(super) fn rekey<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce(&Transaction<'_>, &OpenKeys) -> Result<T, Fault> + Send + 'static,
+    ) -> Answer<'_, T> {
+        self.run(doing, |vault| vault.rekey(work))
+    }
+
+    /// Puts another seal on the vault, on the thread.
+    pub(super) fn rewrap(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce(&Transaction<'_>, &OpenKeys) -> Result<(RootSeal, SealMark), Fault> + Send + 'static,
+    ) -> Answer<'_, ()> {
+        self.run(doing, |vault| vault.rewrap(work))
     }
 
     fn run<T: Send + 'static>(

@@ -65,7 +65,7 @@ async fn write(store: &dyn Store, dice: &mut Dice, step: i64) -> String {
     let row = store.load().await.unwrap().accounts.into_iter().find(|row| row.id == account);
     let replaces = row.map_or(RowRevision::FIRST, |row| row.revision);
     let attempt = AttemptId(u128::from(dice.roll(6)));
-    match dice.roll(12) {
+    match dice.roll(14) {
         0..=4 => format!("{:?}", store.account_place(dice.draft(), now).await.unwrap()),
         5 => format!("{:?}", store.account_remove(account, replaces).await.unwrap()),
         6 => {
@@ -85,6 +85,11 @@ async fn write(store: &dyn Store, dice: &mut Dice, step: i64) -> String {
             let commit = GrantCommit { grant, from, secret: dice.secret(), expires_at: Some(now), issued_at: now, attempt };
             format!("{:?} {}", store.grant_commit(commit).await.unwrap(), store.attempt_applied(AttemptId(1)).await.unwrap())
         }
+        11 => {
+            let origins = if dice.roll(2) == 0 { StoredOrigins::Explicit(Origins::default()) } else { StoredOrigins::Builtin };
+            format!("{:?}", store.grant_rebind(grant, from, origins).await.unwrap())
+        }
+        12 => format!("{:?}", store.grant_release(grant).await.unwrap()),
         _ => format!("{:?}", store.grant_bury(grant, from, "refused".to_owned(), now).await.unwrap()),
     }
 }
@@ -97,8 +102,18 @@ async fn shown(store: &dyn Store) -> String {
             GrantSecret::OAuth { access, refresh } => format!("{} {:?}", access.expose(), refresh.as_ref().map(SecretText::expose)),
             GrantSecret::ApiKey { key } => key.expose().to_owned(),
         };
-        let facts =
-            (row.id, &row.provider, row.revision, row.expires_at, row.issued_at, &row.origins, &row.custody, &row.state, &row.intent);
+        let facts = (
+            row.id,
+            &row.provider,
+            row.revision,
+            row.expires_at,
+            row.issued_at,
+            &row.origins,
+            &row.custody,
+            &row.state,
+            &row.intent,
+            row.quarantined,
+        );
         format!("{secret} {facts:?}")
     });
     format!("{:?} {:?} {:?}", vault.accounts, grants.collect::<Vec<_>>(), vault.faults)

@@ -1,7 +1,7 @@
 //! The vault's files: who may reach them, and what stands in them.
 
 use crate::{ATTEMPT, CANARIES, FIRST, GRANT, Site, answer, api_key, oauth, place, texts};
-use claviger_store::{GrantCommit, RowFaultKind, SPILL_SLOT_BYTES, Store, StoreError, seal_kind};
+use claviger_store::{GrantCommit, RowFaultKind, SPILL_SLOT_BYTES, Store, StoreError, seal_info};
 use claviger_testkit::leak::canary_search;
 use std::fs::{Permissions, set_permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -40,7 +40,7 @@ async fn every_file_is_closed_to_others() {
 /// Changes one thing about a site, and says what must be typed against it.
 type Setup = (&'static str, fn(&Site), &'static str);
 
-const SETUPS: [Setup; 20] = [
+const SETUPS: [Setup; 32] = [
     ("home open to the group", |site| chmod(&site.home(), 0o750), "chmod 700"),
     ("home open to all", |site| chmod(&site.home(), 0o755), "chmod 700"),
     ("home that others may pass through", |site| chmod(&site.home(), 0o701), "chmod 700"),
@@ -59,6 +59,22 @@ const SETUPS: [Setup; 20] = [
     ("database behind a link", |site| link_away(&site.database()), "put the file itself"),
     ("key behind a link", |site| link_away(&site.key_path()), "put the file itself"),
     ("a foreign WAL behind a link", |site| symlink("/dev/null", site.home().join("vault.db-wal")).unwrap(), "put the file itself"),
+    (
+        "a foreign index of the WAL behind a link",
+        |site| symlink("/dev/null", site.home().join("vault.db-shm")).unwrap(),
+        "put the file itself",
+    ),
+    ("a foreign journal behind a link", |site| symlink("/dev/null", site.home().join("vault.db-journal")).unwrap(), "put the file itself"),
+    ("WAL open to the group", |site| plant(&site.home().join("vault.db-wal"), 0o660), "chmod 600"),
+    ("journal open to all", |site| plant(&site.home().join("vault.db-journal"), 0o644), "chmod 600"),
+    ("a folder as WAL", |site| std::fs::create_dir(site.home().join("vault.db-wal")).unwrap(), "move it away"),
+    ("the vault's lock behind a link", |site| link_away(&site.home().join("locks/vault")), "put the file itself"),
+    ("the vault's lock open to all", |site| chmod(&site.home().join("locks/vault"), 0o644), "chmod 600"),
+    ("a grant's lock behind a link", |site| symlink("/dev/null", site.home().join("locks/1")).unwrap(), "put the file itself"),
+    ("a grant's lock open to the group", |site| plant(&site.home().join("locks/1"), 0o620), "chmod 600"),
+    ("a slot behind a link", |site| link_away(&slot(site)), "put the file itself"),
+    ("a slot open to others", |site| chmod(&slot(site), 0o604), "chmod 600"),
+    ("a folder as slot", |site| replace_by_folder(&slot(site)), "move it away"),
     ("a folder as database", |site| replace_by_folder(&site.database()), "move it away"),
     ("a file as spill", |site| replace_by_file(&site.home().join("spill")), "name another"),
 ];
@@ -85,34 +101,80 @@ fn replace_by_file(path: &Path) {
     chmod(path, 0o600);
 }
 
-#[tokio::test]
-async fn an_unsafe_place_is_refused_with_what_to_type() {
-    for (what, spoil, hint) in SETUPS {
-        let site = Site::new();
-        site.create().close().await.unwrap();
-        spoil(&site);
-        let error = site.try_open().expect_err(what);
-        assert!(matches!(error, StoreError::Unsafe { .. }), "{what}: {error:?}");
-        assert!(error.to_string().contains(hint), "{what}: {error}");
-    }
+fn plant(path: &Path, mode: u32) {
+    std::fs::write(path, "").unwrap();
+    chmod(path, mode);
+}
+
+fn slot(site: &Site) -> PathBuf {
+    site.home().join("spill").join(ATTEMPT.to_string())
+}
+
+/// Opens a vault and uses what stands in files of its own: a lock and a slot.
+async fn open_and_use(site: &Site) -> Result<(), StoreError> {
+    let store = site.try_open()?;
+    let _lock = store.grant_lock(GRANT)?;
+    store.spill_read(GRANT, FIRST, ATTEMPT).await.map(drop)
+}
+
+/// A vault at rest with a slot.
+async fn site_with_a_slot() -> Site {
+    let site = Site::new();
+    let store = site.create();
+    store.spill_create(GRANT, FIRST, ATTEMPT).await.unwrap();
+    store.close().await.unwrap();
+    site
 }
 
 #[tokio::test]
-async fn a_foreign_owner_is_refused() {
-    let site = Site::new();
-    site.create().close().await.unwrap();
-    for path in [site.database(), site.home(), site.key_path()] {
-        match std::os::unix::fs::chown(&path, Some(54_321), None) {
-            Ok(()) => {}
-            // Only a privileged test can give a file away; there the matrix above is all that can be shown.
-            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return,
-            Err(error) => panic!("{error}"),
-        }
-        let error = site.try_open().unwrap_err();
-        assert!(error.to_string().contains("belongs to user 54321") && error.to_string().contains("chown"), "{error}");
-        std::os::unix::fs::chown(&path, Some(rustix::process::geteuid().as_raw()), None).unwrap();
+async fn an_unsafe_place_is_refused_with_what_to_type() {
+    open_and_use(&site_with_a_slot().await).await.expect("a vault that nobody spoiled opens");
+    for (what, spoil, hint) in SETUPS {
+        let site = site_with_a_slot().await;
+        spoil(&site);
+        let error = open_and_use(&site).await.expect_err(what);
+        assert!(matches!(error, StoreError::Unsafe { .. }), "{what}: {error:?}");
+        assert!(error.to_string().contains(hint), "{what}: {error}");
     }
-    assert!(site.try_open().is_ok());
+    let runs = SETUPS.len() as u64;
+    claviger_testkit::proof_row("storage: modes, links and kinds", runs, runs, "0 opened");
+}
+
+/// A file or folder by name.
+type Place = (&'static str, fn(&Site) -> PathBuf);
+
+#[tokio::test]
+async fn a_foreign_owner_is_refused() {
+    let places: [Place; 8] = [
+        ("home", Site::home),
+        ("database", Site::database),
+        ("key", Site::key_path),
+        ("spill", |site| site.home().join("spill")),
+        ("locks", |site| site.home().join("locks")),
+        ("backups", |site| site.home().join("backups")),
+        ("the vault's lock", |site| site.home().join("locks/vault")),
+        ("a slot", slot),
+    ];
+    let mut refused = 0;
+    let mut skipped = Vec::new();
+    for (what, place) in places {
+        let site = site_with_a_slot().await;
+        match std::os::unix::fs::chown(place(&site), Some(54_321), None) {
+            Ok(()) => {}
+            // Only a privileged test can give a file away.
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                skipped.push(what);
+                continue;
+            }
+            Err(error) => panic!("{what}: {error}"),
+        }
+        let error = open_and_use(&site).await.expect_err(what);
+        assert!(error.to_string().contains("belongs to user 54321") && error.to_string().contains("chown"), "{what}: {error}");
+        refused += 1;
+    }
+    let worst = if skipped.is_empty() { "0 opened".to_owned() } else { format!("not privileged, skipped: {}", skipped.join(", ")) };
+    eprintln!("foreign owners: {refused} refused; {worst}");
+    claviger_testkit::proof_row("storage: foreign owners", refused, refused, &worst);
 }
 
 #[test]
@@ -125,7 +187,7 @@ fn an_open_folder_is_not_made_a_vault() {
     let nested = site.home().join("a/b/c");
     chmod(&site.home(), 0o700);
     claviger_store::SqliteStore::create(&nested, &site.root(), &claviger_testkit::SimClock::new()).unwrap();
-    assert!(seal_kind(&nested).is_ok(), "missing parents are made");
+    assert!(seal_info(&nested).is_ok(), "missing parents are made");
 }
 
 #[tokio::test]

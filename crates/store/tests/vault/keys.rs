@@ -1,7 +1,7 @@
 //! Opening a vault: the right key, a wrong one, none.
 
 use crate::{CANARIES, CHEAP, Site, api_key, oauth, place, text, texts};
-use claviger_store::{RootKey, RowFaultKind, SealKind, SqliteStore, Store, StoreError, root_key_file_create, seal_kind, vault_exists};
+use claviger_store::{RootKey, RowFaultKind, SealKind, SqliteStore, Store, StoreError, root_key_file_create, seal_info, vault_exists};
 use claviger_testkit::SimClock;
 
 #[tokio::test]
@@ -85,7 +85,7 @@ fn a_passphrase_opens_its_vault_and_a_wrong_one_does_not() {
     assert!(matches!(create(""), Err(StoreError::Sealed { .. })), "an empty passphrase seals nothing");
     assert!(!vault_exists(&site.home()));
     drop(create(CANARIES[3]).unwrap());
-    assert_eq!(seal_kind(&site.home()).unwrap(), SealKind::Passphrase);
+    assert_eq!(seal_info(&site.home()).unwrap().kind, SealKind::Passphrase);
     assert!(SqliteStore::open(&site.home(), &passphrase(CANARIES[3]), &clock).is_ok());
     let wrong = SqliteStore::open(&site.home(), &passphrase("canary-passphrase-0002"), &clock).unwrap_err();
     assert!(matches!(wrong, StoreError::WrongKey { .. }), "{wrong:?}");
@@ -109,9 +109,9 @@ fn a_cost_that_would_exhaust_the_machine_is_refused() {
 fn a_missing_vault_a_missing_key_and_a_second_vault_are_three_errors() {
     let site = Site::new();
     assert!(matches!(site.try_open(), Err(StoreError::Absent { .. })));
-    assert!(matches!(seal_kind(&site.home()), Err(StoreError::Absent { .. })));
+    assert!(matches!(seal_info(&site.home()), Err(StoreError::Absent { .. })));
     drop(site.create());
-    assert_eq!(seal_kind(&site.home()).unwrap(), SealKind::KeyFile);
+    assert_eq!(seal_info(&site.home()).unwrap().kind, SealKind::KeyFile);
     let again = SqliteStore::create(&site.home(), &site.root(), &SimClock::new());
     assert!(matches!(again, Err(StoreError::Exists { .. })));
     std::fs::remove_file(site.key_path()).unwrap();

@@ -3,9 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod files;
+mod guard;
 mod keys;
 mod processes;
+mod readers;
+mod rewrap;
+mod rotation;
 mod tampering;
+mod torn;
 
 use claviger_domain::credential::{Custody, Source, Standing};
 use claviger_domain::id::{AttemptId, GrantId, GrantRevision, ProviderId};
