@@ -2,8 +2,10 @@
 
 use crate::{AdminError, Exposed, time_text};
 use claviger_domain::identity::Identity;
+use claviger_domain::origin::{Origin, Origins};
 use claviger_domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// All accounts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,6 +99,13 @@ pub enum StandingView {
     NeedsLogin {
         /// Why.
         cause: String,
+    },
+    /// The vault was put back from an older copy: its refresh token is not sent until somebody takes the account. Its live
+    /// token serves.
+    Quarantined {
+        /// Since when.
+        #[serde(with = "time_text")]
+        since: Timestamp,
     },
     /// The provider's address is not the one that it was stored for.
     OriginChanged,
@@ -244,6 +253,56 @@ pub struct AccountChange {
     /// Switches it on.
     #[serde(default)]
     pub enable: bool,
+}
+
+/// What became of an account that somebody takes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountTaken {
+    /// Whether there was anything to take.
+    pub outcome: TakeOutcome,
+    /// The account.
+    pub account: AccountView,
+}
+
+/// Whether there was anything to take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TakeOutcome {
+    /// Its quarantine has ended.
+    Taken,
+    /// It was in none: nothing was done.
+    NotQuarantined,
+}
+
+/// Where an account's secret may go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountOrigins {
+    /// The account.
+    pub account: AccountView,
+    /// What it was stored for.
+    pub stored: OriginsView,
+    /// Where its provider is now, by catalogue and overlay.
+    pub effective: OriginsView,
+}
+
+/// The origins of a provider by purpose, sorted.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OriginsView {
+    /// For agents' requests.
+    pub inference: Vec<String>,
+    /// For usage reports.
+    pub usage: Vec<String>,
+    /// For the token endpoint.
+    pub token: Vec<String>,
+}
+
+impl From<&Origins> for OriginsView {
+    fn from(origins: &Origins) -> Self {
+        let Origins { inference, usage, token } = origins;
+        let texts = |set: &BTreeSet<Origin>| set.iter().map(ToString::to_string).collect();
+        Self { inference: texts(inference), usage: texts(usage), token: texts(token) }
+    }
 }
 
 /// A question for a token.

@@ -10,8 +10,10 @@ pub enum ErrorCode {
     Failed,
     /// The question is malformed. Exit 2, status 400.
     Usage,
-    /// The vault is locked by another process or sealed. Exit 3, status 503.
+    /// The vault is locked by another process, or cannot be opened with what is at hand. Exit 3, status 503.
     Locked,
+    /// The server that answers has not opened its vault yet. Exit 3, status 503.
+    Sealed,
     /// There is no such thing. Exit 4, status 404.
     NotFound,
     /// It is not allowed. Exit 5, status 403.
@@ -24,7 +26,7 @@ impl ErrorCode {
         match self {
             Self::Failed => 1,
             Self::Usage => 2,
-            Self::Locked => 3,
+            Self::Locked | Self::Sealed => 3,
             Self::NotFound => 4,
             Self::Refused => 5,
         }
@@ -35,7 +37,7 @@ impl ErrorCode {
         match self {
             Self::Failed => 500,
             Self::Usage => 400,
-            Self::Locked => 503,
+            Self::Locked | Self::Sealed => 503,
             Self::NotFound => 404,
             Self::Refused => 403,
         }

@@ -11,8 +11,8 @@ mod status;
 pub mod time_text;
 
 pub use account::{
-    AccountAdd, AccountAdded, AccountChange, AccountList, AccountView, AddOutcome, BlockView, CredentialAdd, IdentityView, ImportReport,
-    SkippedRow, SourceWord, StandingView, TokenAsk, TokenList, TokenView,
+    AccountAdd, AccountAdded, AccountChange, AccountList, AccountOrigins, AccountTaken, AccountView, AddOutcome, BlockView, CredentialAdd,
+    IdentityView, ImportReport, OriginsView, SkippedRow, SourceWord, StandingView, TakeOutcome, TokenAsk, TokenList, TokenView,
 };
 pub use error::{AdminError, ErrorBody, ErrorCode};
 pub use exposed::Exposed;
@@ -50,6 +50,17 @@ pub trait Admin: Send + Sync + 'static {
 
     /// Removes an account and, where nothing else uses it, its secret.
     fn account_remove(&self, account: AccountId) -> AdminAnswer<'_, ()>;
+
+    /// Ends the quarantine of an account: its refresh token is this vault's to redeem. So it is for every account on its grant.
+    /// Audited before it is done. The login of another tool is refused: it is that tool's.
+    fn account_take(&self, account: AccountId) -> AdminAnswer<'_, AccountTaken>;
+
+    /// Where an account's secret may go, and where its provider is now.
+    fn account_origins(&self, account: AccountId) -> AdminAnswer<'_, AccountOrigins>;
+
+    /// Binds an account's secret, and with it every account on its grant, to where its provider is now, if that is still `to`:
+    /// what somebody has seen and agreed to. Audited before it is done. Refused while a refresh is open. Answers with what was stored before.
+    fn account_rebind(&self, account: AccountId, to: OriginsView) -> AdminAnswer<'_, AccountOrigins>;
 
     /// Lifts the blocks of one account, or of all; says how many were lifted.
     fn account_unblock(&self, account: Option<AccountId>) -> AdminAnswer<'_, u64>;

@@ -14,6 +14,12 @@ pub struct StatusView {
     pub started_at: Timestamp,
     /// By provider.
     pub providers: Vec<ProviderStatus>,
+    /// Why requests are served and somebody should look all the same; empty where all is well.
+    #[serde(default)]
+    pub degraded: Vec<String>,
+    /// What is not guarded against, in sentences.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// Rows that cannot be read.
     pub faults: Vec<FaultView>,
     /// Virtual keys that work.
@@ -41,6 +47,9 @@ pub struct ProviderStatus {
     pub blocked: u64,
     /// Accounts that only a new login helps.
     pub needs_login: u64,
+    /// Accounts in quarantine, those with a live token among the ready ones as well.
+    #[serde(default)]
+    pub quarantined: u64,
     /// When the first blocked account is free again, where none is ready.
     #[serde(with = "time_text::option")]
     pub retry_at: Option<Timestamp>,

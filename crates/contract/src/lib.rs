@@ -36,6 +36,16 @@ pub trait Broker: Clone + Send + Sync + 'static {
     /// Where requests go; a snapshot that a reload replaces as a whole.
     fn routes(&self) -> Arc<Routes>;
 
+    /// Why nobody at all is served for now: the vault is still sealed. Asked first for every request; never waits.
+    fn closed(&self) -> Option<Refusal> {
+        None
+    }
+
+    /// Whether all is well with what is served. For health checks: it may look through all accounts.
+    fn readiness(&self) -> Readiness {
+        Readiness::Whole
+    }
+
     /// Says what came of an attempt. Never waits.
     fn report(&self, attempt: Attempt, class: Class) {
         attempt.finish(Report::Seen(class));
@@ -45,4 +55,13 @@ pub trait Broker: Clone + Send + Sync + 'static {
     fn settle(&self, admission: Admission, record: Record) {
         admission.settle(record);
     }
+}
+
+/// Whether all is well with what a broker serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    /// It is.
+    Whole,
+    /// Requests are served, and some account is in quarantine: a person should look before its token ends.
+    Degraded,
 }

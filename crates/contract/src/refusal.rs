@@ -29,8 +29,18 @@ pub enum Refusal {
         provider: ProviderId,
     },
     /// The provider's address is not the one that the account was stored for.
-    #[error("account {account} was stored for another address of {provider}: see `claviger account show {account}`")]
+    #[error("account {account} was stored for another address of {provider}: if the new one is meant, `claviger account rebind {account}`")]
     OriginChanged {
+        /// The provider.
+        provider: ProviderId,
+        /// The account.
+        account: AccountId,
+    },
+    /// The token has ended, and its refresh token may have been used by another copy of the vault.
+    #[error(
+        "account {account} of {provider} is in quarantine, since this vault was put back from an older copy: if this is the copy in use, `claviger account take {account}`"
+    )]
+    Quarantined {
         /// The provider.
         provider: ProviderId,
         /// The account.
@@ -45,6 +55,14 @@ pub enum Refusal {
         /// The limit.
         which: String,
         /// When it is free again.
+        retry_at: Timestamp,
+    },
+    /// The vault is not open yet, so nobody can be served.
+    #[error("the vault is sealed: {why}")]
+    Sealed {
+        /// Why, and what helps, in words without a secret.
+        why: String,
+        /// When it is tried again.
         retry_at: Timestamp,
     },
     /// No token for now: its refresh failed for a reason that may pass.

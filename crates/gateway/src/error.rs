@@ -249,7 +249,10 @@ impl Fault {
     fn retry_at(&self) -> Option<Timestamp> {
         match self {
             Self::Refused(
-                Refusal::AllBlocked { retry_at, .. } | Refusal::OverLimit { retry_at, .. } | Refusal::Unavailable { retry_at, .. },
+                Refusal::AllBlocked { retry_at, .. }
+                | Refusal::OverLimit { retry_at, .. }
+                | Refusal::Sealed { retry_at, .. }
+                | Refusal::Unavailable { retry_at, .. },
             ) => Some(*retry_at),
             _ => None,
         }
@@ -280,8 +283,10 @@ impl Fault {
         if let Some(wait) = wait {
             headers.insert(RETRY_AFTER, HeaderValue::from(retry_after_s(wait)));
         }
-        // A key or a credential that was refused is refused again; a client that can fetch another key does so all the same.
-        if status == StatusCode::UNAUTHORIZED || wait.is_some_and(is_long) {
+        // A key or a credential that was refused is refused again; a client that can fetch another key does so all the same. A
+        // quarantine lasts until a person ends it.
+        let lasts = matches!(self, Self::Refused(Refusal::Quarantined { .. })) || wait.is_some_and(is_long);
+        if status == StatusCode::UNAUTHORIZED || lasts {
             headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
         }
         response
@@ -352,7 +357,7 @@ fn refusal_kind(refusal: &Refusal) -> Kind {
         | Refusal::Denied(Denial::Provider { .. }) => Kind::Forbidden,
         Refusal::AllBlocked { .. } | Refusal::OverLimit { .. } => Kind::Limited,
         Refusal::Denied(Denial::Unknown | Denial::Revoked | Denial::Expired) => Kind::Unauthenticated,
-        Refusal::Unavailable { .. } => Kind::Unavailable,
+        Refusal::Quarantined { .. } | Refusal::Sealed { .. } | Refusal::Unavailable { .. } => Kind::Unavailable,
     }
 }
 
@@ -362,11 +367,13 @@ fn refusal_code(refusal: &Refusal) -> &'static str {
         Refusal::AllBlocked { .. } => "all_blocked",
         Refusal::NeedsLogin { .. } => "needs_login",
         Refusal::OriginChanged { .. } => "origin_changed",
+        Refusal::Quarantined { .. } => "quarantined",
         Refusal::Denied(Denial::Unknown) => "virtual_key_unknown",
         Refusal::Denied(Denial::Revoked) => "virtual_key_revoked",
         Refusal::Denied(Denial::Expired) => "virtual_key_expired",
         Refusal::Denied(Denial::Provider { .. }) => "provider_denied",
         Refusal::OverLimit { .. } => "over_limit",
+        Refusal::Sealed { .. } => "sealed",
         Refusal::Unavailable { .. } => "unavailable",
     }
 }
@@ -417,6 +424,20 @@ mod tests {
     fn a_wait_is_rounded_up_and_never_zero() {
         for (wait_ms, expected) in [(0, 1), (1, 1), (1000, 1), (1001, 2), (59_999, 60)] {
             assert_eq!(retry_after_s(Duration::from_millis(wait_ms)), expected, "{wait_ms} ms");
+        }
+    }
+
+    #[test]
+    fn a_quarantine_is_told_with_its_remedy_and_is_not_waited_for() {
+        let provider = ProviderId::new("some").unwrap();
+        let fault = Fault::Refused(Refusal::Quarantined { provider, account: claviger_domain::id::AccountId(3) });
+        for dialect in [Dialect::Messages, Dialect::Chat, Dialect::Responses, Dialect::Generate] {
+            let response = fault.render(dialect, RequestId(7), Timestamp::from_secs(1_000_000));
+            assert_eq!((response.status().as_u16(), fault.code()), (503, "quarantined"));
+            assert_eq!(response.headers()["x-should-retry"], "false");
+            assert!(!response.headers().contains_key("retry-after"));
+            let body: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
+            assert!(body["error"]["message"].as_str().unwrap().contains("claviger account take 3"), "{body}");
         }
     }
 

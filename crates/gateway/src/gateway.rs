@@ -98,7 +98,7 @@ impl<B: Broker> Gateway<B> {
         let (dialect, target) = route::find(&routes, &parts);
         let allowed = perimeter::check(&self.names, &parts.uri, &parts.headers);
         if allowed.is_ok()
-            && let Some(mut response) = health::answer(&parts.method, parts.uri.path(), &routes)
+            && let Some(mut response) = health::answer(&parts, &self.broker)
         {
             name_request(response.headers_mut(), id);
             return stream::own(response, None);
@@ -130,6 +130,9 @@ impl<B: Broker> Gateway<B> {
         settlement: &mut Settlement<B>,
     ) -> Result<Answered, Fault> {
         let Asked { parts, peer, routes, seed } = *asked;
+        if let Some(refusal) = self.broker.closed() {
+            return Err(Fault::Refused(refusal));
+        }
         let key = authorize::key(&parts.headers, parts.uri.query())?;
         let admission = settlement.admission.insert(self.broker.admit(&key, Some(peer.ip()))?);
         // Who has no key learns nothing about routes.

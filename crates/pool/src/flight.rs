@@ -10,6 +10,8 @@ use claviger_domain::block::REFRESH_FAILURE_REST;
 use claviger_domain::id::ProviderId;
 use claviger_domain::profile::ProviderProfile;
 use claviger_domain::refresh::{Outcome, Want};
+use claviger_domain::time::Timestamp;
+use claviger_runtime::best_effort;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -72,15 +74,19 @@ fn begin(inner: &Arc<Inner>, grant: &Arc<GrantLive>, profile: &Arc<ProviderProfi
     if let Want::NewerThan(refused) = want {
         grant.note_refused(refused);
     }
+    let begun = Moment::of(&*inner.clock);
     supervisor.spawn("refresh flight", async move {
-        let outcome = crate::refresh::run(&inner, &grant, &profile, want).await;
-        note(&inner, &grant, &profile, want, &outcome);
+        let (outcome, lock) = crate::refresh::run(&inner, &grant, &profile, want).await;
+        // Under the lock: a rest that is begun after somebody has ended it would stay.
+        note(&inner, &grant, &profile, (want, begun), &outcome);
+        drop(lock);
+        best_effort("pass a failpoint", inner.failpoints.pass("lock.freed").await);
         done.send_replace(Some(outcome));
     });
 }
 
 /// What an outcome means for the next flights of this grant.
-fn note(inner: &Inner, grant: &GrantLive, profile: &ProviderProfile, want: Want, outcome: &Outcome) {
+fn note(inner: &Inner, grant: &GrantLive, profile: &ProviderProfile, (want, begun): (Want, Moment), outcome: &Outcome) {
     let moment = Moment::of(&*inner.clock);
     let later = moment.now.plus(REFRESH_FAILURE_REST);
     let (grant_id, provider) = (grant.id, &profile.id);
@@ -98,13 +104,19 @@ fn note(inner: &Inner, grant: &GrantLive, profile: &ProviderProfile, want: Want,
             grant.rest(retry_at.unwrap_or(later), moment);
             tracing::warn!(grant.id = %grant_id, provider.id = %provider, why = ?why, "token not refreshed");
         }
+        Outcome::Quarantined { since } => {
+            // Nothing is left to look for until somebody ends it, which ends the rest as well.
+            grant.rest(Timestamp::FAR_FUTURE, moment);
+            tracing::warn!(grant.id = %grant_id, provider.id = %provider, since = since.0, "in quarantine: its refresh token is not sent before an account of it is taken");
+        }
         Outcome::Dead { cause } => {
             tracing::error!(grant.id = %grant_id, provider.id = %provider, cause, "the grant is dead: a new login is needed");
         }
     }
     // A flight that changed nothing for those who wait, or brought a token that had ended by its arrival: they would ask for
-    // the next one at once, and so on.
-    if matches!(outcome, Outcome::Refreshed | Outcome::Adopted) && !grant.facts().satisfies(want, moment) {
+    // the next one at once, and so on. After a sleep, or a step of the clock, one more is worth it.
+    let in_vain = matches!(outcome, Outcome::Refreshed | Outcome::Adopted) && !grant.facts().satisfies(want, moment);
+    if in_vain && !moment.is_far_from(begun) {
         grant.rest(later, moment);
     }
 }
@@ -120,6 +132,6 @@ pub(crate) fn wait(flight: impl Future<Output = Option<Outcome>> + Send + 'stati
 }
 
 /// Why nothing can be given while a grant rests after a failed refresh.
-pub(crate) fn resting_refusal(provider: &ProviderId, retry_at: claviger_domain::time::Timestamp) -> Refusal {
+pub(crate) fn resting_refusal(provider: &ProviderId, retry_at: Timestamp) -> Refusal {
     Refusal::Unavailable { provider: provider.clone(), why: "its token could not be refreshed".to_owned(), retry_at }
 }

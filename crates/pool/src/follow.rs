@@ -101,7 +101,8 @@ fn read_file(path: &Path) -> std::io::Result<zeroize::Zeroizing<Vec<u8>>> {
     if !std::fs::metadata(path)?.is_file() {
         return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is no regular file"));
     }
-    let mut bytes = zeroize::Zeroizing::new(Vec::new());
+    // The buffer never grows, so that no copy of it is left behind.
+    let mut bytes = zeroize::Zeroizing::new(Vec::with_capacity(usize::try_from(FOLLOWED_FILE_MAX_BYTES + 1).unwrap_or_default()));
     std::fs::File::open(path)?.take(FOLLOWED_FILE_MAX_BYTES).read_to_end(&mut bytes)?;
     Ok(bytes)
 }

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::flight::FlightSlot;
+use crate::limits::CLOCK_STEP_MIN;
 
 /// One moment on both clocks: the wall clock may step in both directions, the boot clock never does.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +24,12 @@ pub(crate) struct Moment {
 impl Moment {
     pub(crate) fn of(clock: &dyn Clock) -> Self {
         Self { now: clock.now(), boot: clock.boot() }
+    }
+
+    /// Whether so much time has passed since, or a clock was set so far, that nothing of then can be taken for granted.
+    pub(crate) fn is_far_from(self, before: Self) -> bool {
+        let on_wall = self.now.until(before.now).max(before.now.until(self.now));
+        on_wall.max(self.boot.saturating_sub(before.boot)) > CLOCK_STEP_MIN
     }
 }
 
@@ -42,6 +49,8 @@ pub(crate) struct GrantFacts {
     pub(crate) renewable: bool,
     /// Whether a refresh was begun and not ended.
     pub(crate) intent_open: bool,
+    /// Since when the vault does not know whose its refresh token is to redeem.
+    pub(crate) quarantined: Option<Timestamp>,
 }
 
 impl GrantFacts {
@@ -62,7 +71,18 @@ impl GrantFacts {
             state: row.state.clone(),
             renewable,
             intent_open: row.intent.is_some(),
+            quarantined: row.quarantined,
         }
+    }
+
+    /// The same facts, of a grant that this process meets for the first time. A token that was issued in the future was so by
+    /// another clock, or before this one was set back: when it ends is not known, and it is refreshed before it is sent.
+    fn met(self, row: &GrantRow, clock: &dyn Clock) -> Self {
+        let Moment { now, boot } = Moment::of(clock);
+        let ours = self.custody == Custody::Owned && self.renewable && self.quarantined.is_none();
+        let from_the_future = row.issued_at > now.plus(CLOCK_STEP_MIN) && ours;
+        let end = self.expires_on_boot_clock.map(|end| if from_the_future { boot } else { end });
+        Self { expires_on_boot_clock: end, ..self }
     }
 
     /// The same facts read again: a wall clock that was set back meanwhile does not lengthen the life of the same token.
@@ -135,7 +155,7 @@ pub(crate) struct GrantLive {
 
 impl GrantLive {
     pub(crate) fn new(row: &GrantRow, clock: &dyn Clock) -> Self {
-        let facts = GrantFacts::of(row, clock);
+        let facts = GrantFacts::of(row, clock).met(row, clock);
         let (wall, boot) = facts.fresh_until();
         Self {
             id: row.id,
@@ -153,14 +173,14 @@ impl GrantLive {
     }
 
     /// Takes over what was read from the vault, unless something newer is here already. A new secret ends the rest after a
-    /// refresh of the old one.
+    /// refresh of the old one, and so does the end of a quarantine.
     pub(crate) fn publish(&self, facts: &GrantFacts) {
         // Nobody takes the short way while the facts and its marks disagree.
         self.fresh_until.store(0, Ordering::Release);
         let before = self
             .facts
             .rcu(|current| if current.revision > facts.revision { Arc::clone(current) } else { Arc::new(facts.clone().after(current)) });
-        if before.revision < facts.revision {
+        if before.revision < facts.revision || (before.quarantined.is_some() && facts.quarantined.is_none()) {
             self.rest_until.store(0, Ordering::Relaxed);
         }
         loop {

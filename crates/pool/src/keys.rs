@@ -3,7 +3,7 @@
 use claviger_contract::{AdmissionSink, KeyGrant, Record};
 use claviger_domain::id::AccountId;
 use claviger_domain::id::ProviderId;
-use claviger_domain::time::Timestamp;
+use claviger_domain::time::{Timestamp, millis};
 use claviger_domain::virtual_key::Presented;
 use claviger_runtime::Clock;
 use claviger_store::{KeyHashKey, KeyRow};
@@ -47,6 +47,7 @@ impl KeyEntry {
     pub(crate) fn new(row: KeyRow, usage: Arc<KeyUse>) -> Self {
         let KeyRow { key, revoked_at } = row;
         let claviger_store::KeyDraft { accessor, kind, digest, label, providers, accounts, created_at, expires_at } = key;
+        usage.ends(expires_at, created_at);
         let grant = Arc::new(KeyGrant { accessor, kind, label, providers, accounts, expires_at });
         Self { grant, digest, created_at, revoked_at, usage }
     }
@@ -56,9 +57,11 @@ impl KeyEntry {
         hasher.digest(presented.expose()).ct_eq(&self.digest).into()
     }
 
-    /// Whether it works at all.
-    pub(crate) fn is_active(&self, now: Timestamp) -> bool {
-        self.revoked_at.is_none() && self.grant.expires_at.is_none_or(|at| now < at)
+    /// Whether it works at all. Of its ends on the wall clock and on the boot clock the earlier one counts; for a key that does
+    /// not end, no clock is asked.
+    pub(crate) fn is_active(&self, clock: &dyn Clock) -> bool {
+        let ended = |at| clock.now() >= at || millis(clock.boot()) >= self.usage.ends_on_boot_clock.load(Ordering::Relaxed);
+        self.revoked_at.is_none() && !self.grant.expires_at.is_some_and(ended)
     }
 }
 
@@ -72,6 +75,8 @@ pub(crate) struct KeyUse {
     /// Milliseconds since the epoch; 0 before the first use.
     used_at: AtomicI64,
     last: arc_swap::ArcSwapOption<(ProviderId, Option<AccountId>)>,
+    /// Milliseconds on the boot clock from which the key has ended, whatever the wall clock says. It only shrinks.
+    ends_on_boot_clock: AtomicI64,
 }
 
 impl KeyUse {
@@ -83,7 +88,15 @@ impl KeyUse {
             requests: AtomicU64::new(0),
             used_at: AtomicI64::new(0),
             last: arc_swap::ArcSwapOption::empty(),
+            ends_on_boot_clock: AtomicI64::new(i64::MAX),
         }
+    }
+
+    /// Notes when the key ends. None has more left than its whole life, wherever the wall clock stands by now.
+    fn ends(&self, expires_at: Option<Timestamp>, created_at: Timestamp) {
+        let Some(at) = expires_at else { return };
+        let left = at.until(self.clock.now()).min(at.until(created_at));
+        self.ends_on_boot_clock.fetch_min(millis(self.clock.boot().saturating_add(left)), Ordering::Relaxed);
     }
 
     /// A request of this key begins.

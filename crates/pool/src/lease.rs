@@ -7,7 +7,7 @@ use crate::limits::STICKY_IDLE_MAX;
 use crate::sticky::sticky_key;
 use crate::view::View;
 use crate::{Inner, Pool};
-use claviger_contract::{Admission, AdmissionSink, Answer, Ask, AttemptFacts, Broker, Denial, Lease, Refusal, Routes};
+use claviger_contract::{Admission, AdmissionSink, Answer, Ask, AttemptFacts, Broker, Denial, Lease, Readiness, Refusal, Routes};
 use claviger_domain::block::BlockEnd;
 use claviger_domain::credential::{GrantState, Standing};
 use claviger_domain::refresh::{Due, Want};
@@ -35,6 +35,7 @@ enum Unfit {
     /// Not for this request: another key's, tried before, switched off.
     Excluded,
     NeedsLogin,
+    Quarantined,
     OriginChanged,
     Blocked(Timestamp, BlockEnd),
     Resting(Timestamp),
@@ -50,7 +51,7 @@ impl Broker for Pool {
         if entry.revoked_at.is_some() {
             return Err(Denial::Revoked.into());
         }
-        if !entry.is_active(self.inner.clock.now()) {
+        if !entry.is_active(&*self.inner.clock) {
             return Err(Denial::Expired.into());
         }
         entry.usage.begin();
@@ -71,6 +72,13 @@ impl Broker for Pool {
             return self.inner.refuse_or_probe(&view, ask, session, moment);
         };
         self.inner.serve(account, fitness, session)
+    }
+
+    fn readiness(&self) -> Readiness {
+        let view = self.inner.view.load();
+        let in_use = |account: &&Arc<AccountLive>| account.row.standing == Standing::Active;
+        let quarantined = |account: &Arc<AccountLive>| account.quarantine(&account.grant.facts()).is_some();
+        if view.accounts.values().filter(in_use).any(quarantined) { Readiness::Degraded } else { Readiness::Whole }
     }
 
     fn routes(&self) -> Arc<Routes> {
@@ -184,6 +192,9 @@ impl Inner {
         if let Some(until) = resting.min() {
             return Answer::Refused(flight::resting_refusal(&provider, until));
         }
+        if let Some((account, _)) = unfit.iter().find(|(_, unfit)| *unfit == Unfit::Quarantined) {
+            return Answer::Refused(Refusal::Quarantined { provider, account: account.row.id });
+        }
         if unfit.iter().any(|(_, unfit)| *unfit == Unfit::NeedsLogin) {
             return Answer::Refused(Refusal::NeedsLogin { provider });
         }
@@ -205,7 +216,7 @@ fn fitness(account: &AccountLive, ask: &Ask<'_>, moment: Moment) -> Fitness {
         Reach::OriginChanged => return Fitness::Unfit(Unfit::OriginChanged),
         Reach::Unusable => return Fitness::Unfit(Unfit::Excluded),
     }
-    if let Some(Obstacle::Blocked { until, end }) = account.obstacle(ask.model, moment.now) {
+    if let Some(Obstacle::Blocked { until, end }) = account.obstacle(ask.model, moment) {
         return Fitness::Unfit(Unfit::Blocked(until, end));
     }
     bearer_fitness(account, ask, moment)
@@ -226,7 +237,7 @@ fn bearer_fitness(account: &AccountLive, ask: &Ask<'_>, moment: Moment) -> Fitne
     }
     let revision = account.cell.revision();
     let resting = account.grant.resting(moment);
-    let renewable = account.is_renewable(&facts);
+    let renewable = account.is_renewable(&facts, resting);
     if !ask.attempts.allows(row.id, row.grant, revision) {
         // Refused at this very revision, and not tried with a newer one yet: a refresh may help, once.
         let newer_allowed = ask.attempts.refused(row.grant) == Some(revision) && ask.attempts.allows(row.id, row.grant, revision.next());
@@ -241,6 +252,8 @@ fn bearer_fitness(account: &AccountLive, ask: &Ask<'_>, moment: Moment) -> Fitne
         (true, ..) => Fitness::Ready,
         (false, _, true, None) => Fitness::Refresh(Want::IfDue { due: Due::Request }),
         (false, _, true, Some(until)) => Fitness::Unfit(Unfit::Resting(until)),
+        (false, _, false, _) if account.quarantine(&facts).is_some() => Fitness::Unfit(Unfit::Quarantined),
+        (false, _, false, _) if account.refresh_reach == Reach::OriginChanged => Fitness::Unfit(Unfit::OriginChanged),
         (false, _, false, _) => Fitness::Unfit(Unfit::NeedsLogin),
     }
 }

@@ -20,7 +20,7 @@ mod supervise;
 mod view;
 
 use arc_swap::ArcSwap;
-use claviger_contract::Pattern;
+use claviger_contract::{Pattern, Routes};
 use claviger_domain::id::{InstanceId, ProviderId};
 use claviger_domain::time::Timestamp;
 use claviger_egress::Egress;
@@ -64,6 +64,13 @@ pub struct PoolSettings {
     pub catalogue: Arc<Catalogue>,
     /// Model patterns and their provider, first match wins.
     pub models: Vec<(Pattern, ProviderId)>,
+}
+
+impl PoolSettings {
+    /// Where requests go under these settings, for whoever answers before a vault is open.
+    pub fn routes(&self) -> Routes {
+        view::routes(self)
+    }
 }
 
 /// Implements [`claviger_contract::Broker`] and [`claviger_admin::Admin`] over a vault on this machine. Cheap to clone.

@@ -8,6 +8,8 @@ pub const LOCK_WAIT_MAX: Duration = Duration::from_secs(45);
 pub const FLIGHT_END_WITHIN: Duration = Duration::from_secs(45);
 /// How often a waiting flight tries the lock: short beside an exchange of some 300 ms, rare beside a syscall.
 pub const LOCK_POLL: Duration = Duration::from_millis(25);
+/// Clocks that differ by more were set, or slept through: less is common drift, and the lead of a request covers it.
+pub const CLOCK_STEP_MIN: Duration = Duration::from_mins(1);
 /// How long a control-plane change waits for a refresh under way.
 pub const ADMIN_LOCK_WAIT_MAX: Duration = Duration::from_secs(15);
 /// How often the sweep looks for tokens that are due: a tenth of the shortest lead of the sweep.

@@ -7,7 +7,7 @@ use claviger_domain::credential::{Custody, GrantState};
 use claviger_domain::id::{AttemptId, GrantId, GrantRevision};
 use claviger_domain::origin::Purpose;
 use claviger_domain::profile::{ProviderProfile, RefreshRule};
-use claviger_domain::refresh::{AnswerKind, Effect, Event, Failure, GrantFacts, IntentFacts, Outcome, State, Want, step};
+use claviger_domain::refresh::{AnswerKind, Claim, Effect, Event, Failure, GrantFacts, IntentFacts, Outcome, State, Want, step};
 use claviger_domain::time::Timestamp;
 use claviger_egress::{FirstByte, FreshConnection};
 use claviger_oauth::{RawParts, RefreshToken, TokenAnswer, read_answer, refresh_request};
@@ -18,32 +18,57 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The places where a test may stop, delay or fail a refresh, in order.
-pub const FAILPOINTS: [&str; 10] = [
+pub const FAILPOINTS: [&str; 13] = [
+    "lock.taken",
     "refresh.loaded",
     "refresh.connected",
     "spill.created",
     "intent.journalled",
-    "request.sent",
+    "answer.received",
     "answer.spilled",
     "answer.read",
     "grant.stored",
+    "grant.reloaded",
     "grant.published",
     "spill.removed",
+    "lock.freed",
 ];
 
 /// Refreshes a grant, or finds that there is nothing to do. Runs as a task of its own; cancelled only with the process, whose
 /// orderly end waits for it ([`crate::limits::FLIGHT_END_WITHIN`]) and lets it send nothing new.
-pub(crate) async fn run(inner: &Arc<Inner>, grant: &Arc<GrantLive>, profile: &Arc<ProviderProfile>, want: Want) -> Outcome {
+///
+/// Gives the lock back with the outcome, if it came by it: what the outcome means is noted before somebody else changes the grant.
+pub(crate) async fn run(
+    inner: &Arc<Inner>,
+    grant: &Arc<GrantLive>,
+    profile: &Arc<ProviderProfile>,
+    want: Want,
+) -> (Outcome, Option<GrantLock>) {
     let lock = match lock(inner, grant.id, LOCK_WAIT_MAX).await {
         Ok(Some(lock)) => lock,
-        Ok(None) => return Outcome::Failed { why: Failure::PutOff, retry_at: None },
-        Err(error) => return storage_failure(grant.id, &error),
+        Ok(None) => return (without_lock(inner, grant, want).await, None),
+        Err(error) => return (storage_failure(grant.id, &error), None),
     };
     let mut flight =
         Flight { inner, grant, profile, row: None, connection: None, attempt: None, journalled: BTreeSet::new(), token: None, death: None };
-    let outcome = flight.fly(want).await;
-    drop(lock);
-    outcome
+    if flight.pass("lock.taken").await.is_err() {
+        return (Outcome::Failed { why: Failure::Storage, retry_at: None }, Some(lock));
+    }
+    (flight.fly(want).await, Some(lock))
+}
+
+/// Who holds the lock does not give it back: it may have stored the new secret all the same, and stands still since.
+async fn without_lock(inner: &Inner, grant: &GrantLive, want: Want) -> Outcome {
+    match inner.store.grant_load(grant.id).await {
+        Ok(row) => {
+            if let Some(row) = row {
+                inner.publish(grant, &row);
+            }
+            let found = grant.facts().satisfies(want, Moment::of(&*inner.clock));
+            if found { Outcome::Adopted } else { Outcome::Failed { why: Failure::PutOff, retry_at: None } }
+        }
+        Err(error) => storage_failure(grant.id, &error),
+    }
 }
 
 /// Takes the lock of a grant among all processes, waiting by the clock. `None` where the wait was in vain.
@@ -100,7 +125,7 @@ impl Flight<'_> {
             return self.adopt(&row);
         }
         if !self.profile.origins_admitted(&row.origins, Purpose::Token) {
-            tracing::error!(grant.id = %self.grant.id, "the token endpoint is not the one that this grant was stored for");
+            tracing::error!(grant.id = %self.grant.id, "the token endpoint is not the one that this grant was stored for: if the new one is meant, claviger account rebind ID");
             return Outcome::Failed { why: Failure::PutOff, retry_at: None };
         }
         let event = match self.loaded_event(&row, &rule).await {
@@ -147,6 +172,7 @@ impl Flight<'_> {
             expires_at: span.map_or(row.expires_at, |(_, end)| Some(end)),
             dead: matches!(row.state, GrantState::NeedsLogin { .. }),
             rotation: rule.rotation,
+            claim: row.quarantined.map_or(Claim::Ours, |since| Claim::Quarantined { since }),
         };
         let Some(intent) = &row.intent else {
             return Ok(Event::Loaded { grant, intent: None });
@@ -250,7 +276,7 @@ impl Flight<'_> {
                 };
             }
         };
-        if self.pass("request.sent").await.is_err() {
+        if self.pass("answer.received").await.is_err() {
             return Event::Answered(AnswerKind::Ambiguous);
         }
         let record = SpillRecord {
@@ -374,7 +400,11 @@ impl Flight<'_> {
         if stored && self.pass("grant.stored").await.is_err() {
             return Outcome::Failed { why: Failure::Storage, retry_at: None };
         }
-        let outcome = match self.inner.store.grant_load(self.grant.id).await {
+        let loaded = self.inner.store.grant_load(self.grant.id).await;
+        if stored {
+            best_effort("pass a failpoint", self.pass("grant.reloaded").await);
+        }
+        let outcome = match loaded {
             Ok(Some(row)) => {
                 let cause = match &row.state {
                     GrantState::NeedsLogin { cause, .. } => Some(cause.clone()),

@@ -1,6 +1,8 @@
 //! What came of attempts: sessions are pinned, accounts are set aside. Runs on the request's task and never waits.
 
 use crate::Inner;
+use crate::account::Reach;
+use crate::grant::Moment;
 use crate::supervise::Behind;
 use claviger_contract::{AttemptFacts, AttemptSink, Report};
 use claviger_domain::block::{Block, BlockEnd, BlockScope, POLICY_GUESS, QUOTA_GUESS, RATE_LIMIT_GUESS, UNAUTHORIZED_GUESS};
@@ -75,14 +77,18 @@ impl Inner {
         }
         match facts.kind {
             CredentialKind::ApiKey => account.cell.revision() == facts.revision,
-            CredentialKind::OAuth => account.grant.follows_refusal(facts.revision) && account.cell.revision() == facts.revision,
+            CredentialKind::OAuth => {
+                // No refresh follows in quarantine, or to an endpoint that has moved: the token is refused like a key.
+                let held = account.quarantine(&account.grant.facts()).is_some() || account.refresh_reach != Reach::Admitted;
+                (held || account.grant.follows_refusal(facts.revision)) && account.cell.revision() == facts.revision
+            }
         }
     }
 
     fn set_aside(&self, facts: &AttemptFacts, scope: &BlockScope, (until, end): (Timestamp, BlockEnd), reason: &str) {
         let view = self.view.load();
         let Some(account) = view.accounts.get(&facts.account) else { return };
-        let block = account.blocks.put(&Block { scope: scope.clone(), until, end, reason: reason.to_owned() }, self.clock.now());
+        let block = account.blocks.put(&Block { scope: scope.clone(), until, end, reason: reason.to_owned() }, Moment::of(&*self.clock));
         tracing::info!(account.id = %facts.account, provider.id = %facts.provider.id, scope = %block.scope, until = block.until.0, reason, "account set aside");
         self.writes.push(Behind::Block { account: facts.account, block, blocks: Arc::clone(&account.blocks) });
     }

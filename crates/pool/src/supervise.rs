@@ -142,8 +142,9 @@ impl Inner {
             let followed = matches!(facts.custody, Custody::Followed { .. });
             let wanted = facts.is_due_for_sweep(jitter, moment) || facts.intent_open || followed;
             let account = view.accounts_of(grant.id).find(|account| account.row.standing == Standing::Active);
-            let account = account.filter(|account| wanted && account.is_renewable(&facts));
-            if let (None, Some(account)) = (grant.resting(moment), account) {
+            let resting = grant.resting(moment);
+            let account = account.filter(|account| wanted && account.is_renewable(&facts, resting));
+            if let (None, Some(account)) = (resting, account) {
                 due.push(flight::join(self, grant, &account.profile, Want::IfDue { due: Due::Sweep { jitter } }));
             }
             if due.len() >= SWEEP_FLIGHTS_MAX {

@@ -242,19 +242,20 @@ async fn a_reading_that_races_with_an_unblock_brings_no_block_back() {
     });
     assert_eq!(lifted.unwrap(), 1);
     let view = stage.inner().view.load();
-    assert_eq!(view.accounts[&stage.placed.account].blocks.current(stage.clock.now()), []);
+    assert_eq!(view.accounts[&stage.placed.account].blocks.current(Moment::of(&stage.clock)), []);
 }
 
 #[test]
 fn blocks_in_memory_are_bounded_while_the_vault_takes_none() {
-    let (blocks, now) = (Blocks::default(), Timestamp(1_000));
+    let blocks = Blocks::default();
+    let moment = Moment { now: Timestamp(1_000), boot: Duration::from_hours(1) };
     let put = |model: u32, until: i64| {
         let scope = BlockScope::Model(format!("m{model}"));
-        blocks.put(&Block { scope, until: Timestamp(until), end: BlockEnd::Guessed, reason: String::new() }, now);
+        blocks.put(&Block { scope, until: Timestamp(until), end: BlockEnd::Guessed, reason: String::new() }, moment);
     };
     (0..100).for_each(|model| put(model, 900));
-    assert_eq!(blocks.current(Timestamp(0)).len(), 1, "what has ended is forgotten");
+    assert_eq!(blocks.current(Moment { now: Timestamp(0), boot: Duration::ZERO }).len(), 1, "what has ended is forgotten");
     (0..2 * BLOCKS_PER_ACCOUNT_MAX).for_each(|model| put(model, 10_000 + i64::from(model)));
-    assert_eq!(blocks.current(now).len(), BLOCKS_PER_ACCOUNT_MAX as usize);
-    assert!(blocks.current(now).iter().any(|block| block.until == Timestamp(10_000 + i64::from(2 * BLOCKS_PER_ACCOUNT_MAX) - 1)));
+    assert_eq!(blocks.current(moment).len(), BLOCKS_PER_ACCOUNT_MAX as usize);
+    assert!(blocks.current(moment).iter().any(|block| block.until == Timestamp(10_000 + i64::from(2 * BLOCKS_PER_ACCOUNT_MAX) - 1)));
 }

@@ -1,7 +1,7 @@
 //! The view: what requests read. Immutable, built from the vault and the settings, replaced as a whole.
 
 use crate::account::{AccountLive, Blocks, Reach, live_grant};
-use crate::grant::{GrantFacts, GrantLive};
+use crate::grant::{GrantFacts, GrantLive, Moment};
 use crate::keys::{KeyEntry, KeyUse};
 use crate::limits::REBUILD_TURNS_MAX;
 use crate::sticky::StickyTable;
@@ -14,7 +14,7 @@ use claviger_domain::origin::Purpose;
 use claviger_domain::profile::{Dialect, ProviderProfile};
 use claviger_domain::select::{Candidate, Order, order};
 use claviger_domain::virtual_key::Accessor;
-use claviger_store::{AccountRow, GrantRow, LoadedVault, RowFault, StoreError};
+use claviger_store::{AccountRow, GrantRow, GuardState, LoadedVault, RowFault, StoreError};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -29,6 +29,8 @@ pub(crate) struct View {
     pub(crate) keys: HashMap<Accessor, KeyEntry>,
     pub(crate) routes: Arc<Routes>,
     pub(crate) faults: Vec<RowFault>,
+    /// What the guard against copies of the vault found.
+    pub(crate) guard: GuardState,
     /// Accounts whose provider is in no catalogue, or whose grant cannot be read; listed, never leased.
     pub(crate) stranded: Vec<AccountRow>,
 }
@@ -95,11 +97,11 @@ impl Inner {
     }
 
     fn build(&self, old: &View, loaded: LoadedVault) -> View {
-        let LoadedVault { version, accounts, grants, blocks, keys, faults } = loaded;
-        let settings = self.settings.load_full();
+        let LoadedVault { version, accounts, grants, blocks, keys, faults, guard } = loaded;
+        let (settings, moment) = (self.settings.load_full(), Moment::of(&*self.clock));
         let routes = Arc::new(routes(&settings));
         let grants: HashMap<GrantId, GrantRow> = grants.into_iter().map(|grant| (grant.id, grant)).collect();
-        let mut view = View { version, routes, faults, ..View::default() };
+        let mut view = View { version, routes, faults, guard, ..View::default() };
         for row in accounts {
             let (Some(profile), Some(grant)) = (view.routes.provider(row.provider.as_str()).cloned(), grants.get(&row.grant)) else {
                 view.stranded.push(row);
@@ -108,7 +110,7 @@ impl Inner {
             let stored = blocks.iter().filter(|(account, _)| *account == row.id).map(|(_, block)| block.clone()).collect::<Vec<_>>();
             let live = view.grants.entry(grant.id).or_insert_with(|| self.grant_live(old, grant));
             let account = account_live(old, row, profile, grant, Arc::clone(live));
-            account.blocks.adopt(&stored);
+            account.blocks.adopt(&stored, moment);
             view.accounts.insert(account.row.id, Arc::new(account));
         }
         view.keys = keys
@@ -171,6 +173,7 @@ impl Inner {
 fn account_live(old: &View, row: AccountRow, profile: Arc<ProviderProfile>, grant: &GrantRow, live: Arc<GrantLive>) -> AccountLive {
     let credential = live_grant(&profile, &row.identity, grant);
     let reach = AccountLive::reach(&profile, &grant.origins, credential.as_ref());
+    let refresh_reach = AccountLive::refresh_reach(&profile, grant);
     let before = old.accounts.get(&row.id);
     let servable = reach == Reach::Admitted && row.standing == Standing::Active;
     let credential = credential.filter(|_| servable);
@@ -186,7 +189,7 @@ fn account_live(old: &View, row: AccountRow, profile: Arc<ProviderProfile>, gran
     let blocks = before.map_or_else(|| Arc::new(Blocks::default()), |before| Arc::clone(&before.blocks));
     let allowed = Arc::new(profile.origins.of(Purpose::Inference).clone());
     let kind = grant.secret.kind();
-    AccountLive { rung: rung(kind, row.source), kind, row, profile, grant: live, cell, allowed, reach, blocks }
+    AccountLive { rung: rung(kind, row.source), kind, row, profile, grant: live, cell, allowed, reach, refresh_reach, blocks }
 }
 
 fn orders(accounts: &HashMap<AccountId, Arc<AccountLive>>) -> HashMap<ProviderId, ProviderView> {
@@ -212,7 +215,7 @@ fn rung(kind: CredentialKind, source: Source) -> Rung {
     }
 }
 
-fn routes(settings: &PoolSettings) -> Routes {
+pub(crate) fn routes(settings: &PoolSettings) -> Routes {
     let mut providers = HashMap::new();
     for profile in settings.catalogue.iter() {
         for alias in &profile.aliases {

@@ -3,7 +3,7 @@
 use crate::clock::START;
 use claviger_contract::{
     Admission, AdmissionSink, Answer, Ask, AttemptFacts, AttemptSink, Authorization, Broker, Denial, HeaderEdit, KeyGrant, Lease, LiveCell,
-    LiveGrant, Record, Refusal, Report, Routes,
+    LiveGrant, Readiness, Record, Refusal, Report, Routes,
 };
 use claviger_domain::classify::Class;
 use claviger_domain::credential::CredentialKind;
@@ -104,6 +104,8 @@ pub struct State {
     pub asks: Mutex<Vec<Asked>>,
     /// Panics in `admit`, to see what a panic takes along.
     pub panics: std::sync::atomic::AtomicBool,
+    /// Says that somebody should look.
+    pub degraded: std::sync::atomic::AtomicBool,
 }
 
 impl std::ops::Deref for FakeBroker {
@@ -146,7 +148,7 @@ impl FakeBroker {
         ]);
         let log = Arc::new(Log(watch::Sender::new(Vec::new())));
         let asks = Mutex::default();
-        Self(Arc::new(State { log, accounts, routes: Arc::new(routes), control, keys, asks, panics: false.into() }))
+        Self(Arc::new(State { log, accounts, routes: Arc::new(routes), control, keys, asks, panics: false.into(), degraded: false.into() }))
     }
 
     fn profile(&self, id: &ProviderId) -> Arc<ProviderProfile> {
@@ -201,6 +203,10 @@ impl Broker for FakeBroker {
         } else {
             Refusal::AllBlocked { provider, retry_at: START.plus(Duration::from_millis(90_500)) }
         })
+    }
+
+    fn readiness(&self) -> Readiness {
+        if self.degraded.load(std::sync::atomic::Ordering::Relaxed) { Readiness::Degraded } else { Readiness::Whole }
     }
 
     fn routes(&self) -> Arc<Routes> {

@@ -40,6 +40,10 @@ async fn health_needs_no_key_and_names_its_request() {
         assert!(answer.header("x-claviger-request-id").unwrap().starts_with("req_"));
     }
     assert_eq!(rig.send(&Request::new("POST", "/livez")).await.status, 405);
+    // Live tokens are served: a prober must not take the process out, and a person can read why to look.
+    rig.broker.degraded.store(true, std::sync::atomic::Ordering::Relaxed);
+    let answer = rig.send(&Request::new("GET", "/readyz")).await;
+    assert_eq!((answer.status.as_u16(), answer.text()), (200, "degraded: an account is in quarantine, see claviger status\n"));
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use super::{failed, not_found, profile_named};
 use crate::Inner;
 use crate::account::{AccountLive, Reach};
+use crate::grant::Moment;
 use crate::limits::{ADMIN_LOCK_WAIT_MAX, CHANGE_TURNS_MAX, LABEL_MAX_CHARS};
 use claviger_admin::{
     AccountAdd, AccountAdded, AccountChange, AccountList, AccountView, AddOutcome, AdminError, BlockView, CredentialAdd, ErrorCode,
@@ -33,7 +34,7 @@ impl Inner {
         self.rebuild().await.map_err(failed)?;
         for account in accounts {
             let row = account.row.clone();
-            match self.store_account(account).await {
+            match self.store_account(account, "account.import").await {
                 Ok(placed) => stored.push(placed),
                 Err(error) => skipped.push(SkippedRow::new(row, &error)),
             }
@@ -45,15 +46,18 @@ impl Inner {
 
     pub(super) async fn account_add(&self, account: AccountAdd) -> Result<AccountAdded, AdminError> {
         self.rebuild().await.map_err(failed)?;
-        let placed = self.store_account(account).await?;
+        let placed = self.store_account(account, "account.add").await?;
         self.rebuild().await.map_err(failed)?;
         self.added(placed)
     }
 
-    async fn store_account(&self, account: AccountAdd) -> Result<Placed, AdminError> {
+    async fn store_account(&self, account: AccountAdd, action: &str) -> Result<Placed, AdminError> {
         let profile = profile_named(&self.view.load(), &account.provider)?;
         let blocks = account.blocks.iter().map(block_of).collect::<Result<Vec<_>, _>>()?;
         let draft = self.draft(account, &profile)?;
+        // It has no id yet: the trail names it as its owner would.
+        let name = draft.identity.display().map(|name| format!(", {name}")).unwrap_or_default();
+        self.audit(action, format!("{}{name}", profile.id)).await?;
         let placed = self.place(draft).await?;
         for block in blocks {
             self.store.block_put(placed.account, block).await.map_err(failed)?;
@@ -120,7 +124,7 @@ impl Inner {
     }
 
     /// Takes locks in order of their grants, so that two changes never wait for each other.
-    async fn locks(&self, grants: BTreeSet<GrantId>) -> Result<Vec<GrantLock>, AdminError> {
+    pub(super) async fn locks(&self, grants: BTreeSet<GrantId>) -> Result<Vec<GrantLock>, AdminError> {
         let mut locks = Vec::new();
         for grant in grants {
             let lock = crate::refresh::lock(self, grant, ADMIN_LOCK_WAIT_MAX).await.map_err(failed)?;
@@ -142,18 +146,25 @@ impl Inner {
             (None, false) => None,
         };
         let patch = AccountPatch { label: label.map(checked_label).transpose()?, priority, standing };
-        self.change_row(id, RowChange::Patch(patch)).await?;
+        let action = match &patch.standing {
+            Some(Standing::Disabled { .. }) => "account.disable",
+            Some(Standing::Active) => "account.enable",
+            None => "account.change",
+        };
+        self.change_row(id, action, RowChange::Patch(patch)).await?;
         self.account_view(id).ok_or_else(|| not_found(id))
     }
 
     pub(super) async fn account_remove(&self, id: AccountId) -> Result<(), AdminError> {
         let grant = self.row(id).ok_or_else(|| not_found(id))?.grant;
         let _locks = self.locks(BTreeSet::from([grant])).await?;
-        self.change_row(id, RowChange::Remove).await
+        self.change_row(id, "account.remove", RowChange::Remove).await
     }
 
-    /// Makes a change that names the row's revision; where the race is lost, again on the row as it is now.
-    async fn change_row(&self, id: AccountId, change: RowChange) -> Result<(), AdminError> {
+    /// Makes a change that names the row's revision; where the race is lost, again on the row as it is now. Audited before.
+    async fn change_row(&self, id: AccountId, action: &str, change: RowChange) -> Result<(), AdminError> {
+        self.row(id).ok_or_else(|| not_found(id))?;
+        self.audit(action, format!("account {id}")).await?;
         for _turn in 0..CHANGE_TURNS_MAX {
             self.rebuild().await.map_err(failed)?;
             let row = self.row(id).ok_or_else(|| not_found(id))?;
@@ -171,7 +182,7 @@ impl Inner {
         Err(AdminError::new(ErrorCode::Failed, format!("account {id} is being changed by another process")).hint("try again"))
     }
 
-    fn row(&self, id: AccountId) -> Option<AccountRow> {
+    pub(super) fn row(&self, id: AccountId) -> Option<AccountRow> {
         let view = self.view.load();
         let live = view.accounts.get(&id).map(|account| account.row.clone());
         live.or_else(|| view.stranded.iter().find(|row| row.id == id).cloned())
@@ -181,13 +192,14 @@ impl Inner {
         self.writes.flush().await;
         self.rebuild().await.map_err(failed)?;
         let view = self.view.load_full();
-        let now = self.clock.now();
+        let moment = Moment::of(&*self.clock);
         if let Some(id) = id.filter(|id| !view.accounts.contains_key(id)) {
             return Err(not_found(id));
         }
+        self.audit("account.unblock", id.map_or_else(|| "every account".to_owned(), |id| format!("account {id}"))).await?;
         let mut lifted = 0;
         for account in view.accounts.values().filter(|account| id.is_none_or(|id| id == account.row.id)) {
-            lifted += account.blocks.current(now).len() as u64;
+            lifted += account.blocks.current(moment).len() as u64;
             self.store.block_lift(account.row.id, None).await.map_err(failed)?;
             account.blocks.clear();
         }
@@ -204,7 +216,7 @@ impl Inner {
         AccountList { accounts }
     }
 
-    fn account_view(&self, id: AccountId) -> Option<AccountView> {
+    pub(super) fn account_view(&self, id: AccountId) -> Option<AccountView> {
         let view = self.view.load();
         let live = view.accounts.get(&id).map(|account| self.view_of(account));
         live.or_else(|| view.stranded.iter().find(|row| row.id == id).map(|row| stranded_view(row, &view.faults)))
@@ -212,14 +224,18 @@ impl Inner {
 
     fn view_of(&self, account: &AccountLive) -> AccountView {
         let facts = account.grant.facts();
+        let held = account.quarantine(&facts);
         let standing = match (&account.row.standing, &facts.state, account.reach) {
             (Standing::Disabled { cause, .. }, ..) => StandingView::Disabled { cause: cause.clone() },
             (_, GrantState::NeedsLogin { cause, .. }, _) => StandingView::NeedsLogin { cause: cause.clone() },
             (_, _, Reach::OriginChanged) => StandingView::OriginChanged,
+            (_, _, Reach::Admitted) if account.refresh_reach == Reach::OriginChanged => StandingView::OriginChanged,
             (_, _, Reach::Unusable) => StandingView::Damaged { cause: "the provider takes no credential of this kind".to_owned() },
-            (Standing::Active, GrantState::Live, Reach::Admitted) => StandingView::Active,
+            (Standing::Active, GrantState::Live, Reach::Admitted) => {
+                held.map_or(StandingView::Active, |since| StandingView::Quarantined { since })
+            }
         };
-        let blocks = account.blocks.current(self.clock.now());
+        let blocks = account.blocks.current(Moment::of(&*self.clock));
         AccountView {
             kind: facts.kind.as_str().to_owned(),
             standing,

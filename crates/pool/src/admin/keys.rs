@@ -8,7 +8,7 @@ use claviger_admin::{AdminError, ErrorCode, Exposed, KeyCreate, KeyCreated, KeyL
 use claviger_domain::id::{AccountId, ProviderId};
 use claviger_domain::virtual_key::{Accessor, KeyKind, compose};
 use claviger_runtime::random_bytes;
-use claviger_store::{AuditEntry, KeyDraft};
+use claviger_store::KeyDraft;
 use std::time::Duration;
 
 impl Inner {
@@ -25,8 +25,7 @@ impl Inner {
         let (accessor, text) = compose(KeyKind::Standing, &random_bytes());
         let digest = self.keys.digest(text.expose());
         let draft = KeyDraft { accessor, kind: KeyKind::Standing, digest, label, providers, accounts, created_at: now, expires_at };
-        let audit = AuditEntry { at: now, action: "key.create".into(), subject: format!("key {accessor}"), actor: "admin".into() };
-        self.store.audit_append(audit).await.map_err(failed)?;
+        self.audit("key.create", format!("key {accessor}")).await?;
         self.store.key_insert(draft).await.map_err(failed)?;
         self.rebuild().await.map_err(failed)?;
         let view = self.key_view(accessor)?;
@@ -52,10 +51,8 @@ impl Inner {
     }
 
     pub(super) async fn key_revoke(&self, accessor: Accessor) -> Result<KeyView, AdminError> {
-        let now = self.clock.now();
-        let audit = AuditEntry { at: now, action: "key.revoke".into(), subject: format!("key {accessor}"), actor: "admin".into() };
-        self.store.audit_append(audit).await.map_err(failed)?;
-        if !self.store.key_revoke(accessor, now).await.map_err(failed)? {
+        self.audit("key.revoke", format!("key {accessor}")).await?;
+        if !self.store.key_revoke(accessor, self.clock.now()).await.map_err(failed)? {
             return Err(unknown(accessor));
         }
         self.rebuild().await.map_err(failed)?;

@@ -2,18 +2,19 @@
 
 mod accounts;
 mod keys;
+mod origins;
 mod status;
 mod tokens;
 
-use crate::Pool;
+use crate::{Inner, Pool};
 use claviger_admin::{
-    AccountAdd, AccountAdded, AccountChange, AccountList, AccountView, Admin, AdminAnswer, AdminError, ErrorCode, ImportReport, KeyCreate,
-    KeyCreated, KeyList, KeyView, ProcessList, StatusView, TokenAsk, TokenList,
+    AccountAdd, AccountAdded, AccountChange, AccountList, AccountOrigins, AccountTaken, AccountView, Admin, AdminAnswer, AdminError,
+    ErrorCode, ImportReport, KeyCreate, KeyCreated, KeyList, KeyView, OriginsView, ProcessList, StatusView, TokenAsk, TokenList,
 };
 use claviger_domain::id::AccountId;
 use claviger_domain::profile::ProviderProfile;
 use claviger_domain::virtual_key::Accessor;
-use claviger_store::StoreError;
+use claviger_store::{AuditEntry, StoreError};
 use std::sync::Arc;
 
 impl Admin for Pool {
@@ -48,6 +49,18 @@ impl Admin for Pool {
         Box::pin(self.inner.account_remove(account))
     }
 
+    fn account_take(&self, account: AccountId) -> AdminAnswer<'_, AccountTaken> {
+        Box::pin(self.inner.account_take(account))
+    }
+
+    fn account_origins(&self, account: AccountId) -> AdminAnswer<'_, AccountOrigins> {
+        Box::pin(self.inner.account_origins(account))
+    }
+
+    fn account_rebind(&self, account: AccountId, to: OriginsView) -> AdminAnswer<'_, AccountOrigins> {
+        Box::pin(self.inner.account_rebind(account, to))
+    }
+
     fn account_unblock(&self, account: Option<AccountId>) -> AdminAnswer<'_, u64> {
         Box::pin(self.inner.account_unblock(account))
     }
@@ -69,6 +82,14 @@ impl Admin for Pool {
 
     fn key_revoke(&self, accessor: Accessor) -> AdminAnswer<'_, KeyView> {
         Box::pin(self.inner.key_revoke(accessor))
+    }
+}
+
+impl Inner {
+    /// Appends to the audit trail, before what it says is done.
+    async fn audit(&self, action: &str, subject: String) -> Result<(), AdminError> {
+        let entry = AuditEntry { at: self.clock.now(), action: action.to_owned(), subject, actor: "admin".to_owned() };
+        self.store.audit_append(entry).await.map_err(failed)
     }
 }
 

@@ -2,26 +2,30 @@
 
 use crate::Inner;
 use crate::account::{AccountLive, Obstacle, Reach};
+use crate::grant::Moment;
 use claviger_admin::{FaultView, InUse, ProcessList, ProviderStatus, StatusView};
 use claviger_domain::credential::{GrantState, Standing};
-use claviger_domain::time::Timestamp;
+use claviger_store::GuardState;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 impl Inner {
     pub(super) fn status(&self) -> StatusView {
         let view = self.view.load();
-        let now = self.clock.now();
+        let moment = Moment::of(&*self.clock);
         let mut providers: BTreeMap<String, ProviderStatus> = BTreeMap::new();
         for account in view.accounts.values() {
             let provider = account.profile.id.to_string();
             let entry = providers.entry(provider.clone()).or_insert_with(|| empty(provider));
-            count(entry, account, now);
+            count(entry, account, moment);
         }
         for provider in providers.values_mut().filter(|provider| provider.ready > 0) {
             provider.retry_at = None;
         }
+        let quarantined = providers.values().map(|provider| provider.quarantined).sum();
         StatusView {
+            degraded: degraded(view.guard, quarantined),
+            warnings: unguarded(view.guard).map(str::to_owned).into_iter().collect(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_at: self.started_at,
             providers: providers.into_values().collect(),
@@ -30,7 +34,7 @@ impl Inner {
                 .iter()
                 .map(|fault| FaultView { row: format!("{} {}", fault.table, fault.row), why: fault.to_string() })
                 .collect(),
-            keys_active: view.keys.values().filter(|key| key.is_active(now)).count() as u64,
+            keys_active: view.keys.values().filter(|key| key.is_active(&*self.clock)).count() as u64,
             requests_in_flight: self.counters.in_flight.load(Ordering::Relaxed),
             requests_total: self.counters.requests.load(Ordering::Relaxed),
             refreshes_total: self.counters.refreshes.load(Ordering::Relaxed),
@@ -60,11 +64,43 @@ impl Inner {
     }
 }
 
-fn empty(provider: String) -> ProviderStatus {
-    ProviderStatus { provider, accounts: 0, ready: 0, blocked: 0, needs_login: 0, retry_at: None }
+/// Why somebody should look although requests are served. A quarantine that was ended account by account is over.
+fn degraded(guard: GuardState, quarantined: u64) -> Vec<String> {
+    let why = match guard {
+        _ if quarantined == 0 => return Vec::new(),
+        GuardState::Behind { epoch, mirror } => {
+            format!("this vault was put back from an older copy (it is at {epoch}, and {mirror} was seen before)")
+        }
+        GuardState::OtherInstance => "another copy of this vault was in use here".to_owned(),
+        GuardState::Unguarded | GuardState::Current | GuardState::MirrorAbsent | GuardState::MirrorUnusable => {
+            "this vault was put back from an older copy".to_owned()
+        }
+    };
+    let held = match quarantined {
+        1 => "1 account is in quarantine: its token serves while it lives, and is not refreshed".to_owned(),
+        more => format!("{more} accounts are in quarantine: their tokens serve while they live, and are not refreshed"),
+    };
+    vec![format!("{why}; {held}")]
 }
 
-fn count(entry: &mut ProviderStatus, account: &AccountLive, now: Timestamp) {
+/// What is not guarded against.
+fn unguarded(guard: GuardState) -> Option<&'static str> {
+    match guard {
+        GuardState::MirrorAbsent => {
+            Some("the mirror of the vault's epoch was not there: a copy put back before would not have been noticed")
+        }
+        GuardState::MirrorUnusable => {
+            Some("the mirror of the vault's epoch can be neither read nor written: a copy put back is not noticed")
+        }
+        GuardState::Unguarded | GuardState::Current | GuardState::Behind { .. } | GuardState::OtherInstance => None,
+    }
+}
+
+fn empty(provider: String) -> ProviderStatus {
+    ProviderStatus { provider, accounts: 0, ready: 0, blocked: 0, needs_login: 0, quarantined: 0, retry_at: None }
+}
+
+fn count(entry: &mut ProviderStatus, account: &AccountLive, moment: Moment) {
     entry.accounts += 1;
     let facts = account.grant.facts();
     if account.row.standing != Standing::Active || account.reach != Reach::Admitted {
@@ -74,11 +110,14 @@ fn count(entry: &mut ProviderStatus, account: &AccountLive, now: Timestamp) {
         entry.needs_login += 1;
         return;
     }
-    match account.obstacle(None, now) {
+    let held = account.quarantine(&facts).is_some();
+    entry.quarantined += u64::from(held);
+    match account.obstacle(None, moment) {
         Some(Obstacle::Blocked { until, .. }) => {
             entry.blocked += 1;
             entry.retry_at = Some(entry.retry_at.map_or(until, |at| at.min(until)));
         }
+        None if held && !facts.is_sendable(moment) => {}
         None => entry.ready += 1,
     }
 }

@@ -50,9 +50,9 @@ impl Inner {
         if ask.all {
             return Ok(provider.ranked.clone());
         }
-        let now = self.clock.now();
+        let moment = Moment::of(&*self.clock);
         let serves = |account: &Arc<AccountLive>| {
-            account.reach == Reach::Admitted && account.grant.facts().state == GrantState::Live && account.obstacle(None, now).is_none()
+            account.reach == Reach::Admitted && account.grant.facts().state == GrantState::Live && account.obstacle(None, moment).is_none()
         };
         let session = ask.session.as_ref().map(|session| sticky_key(&profile.id, SessionHash::of(&[session.as_bytes()])));
         let pinned = session.and_then(|session| self.sticky().get(session)).and_then(|(account, _)| view.accounts.get(&account));
@@ -73,19 +73,28 @@ impl Inner {
         }
         match account.reach {
             Reach::Admitted => {}
-            Reach::OriginChanged => return Err(refused(format!("account {id} was stored for another address of {}", account.profile.id))),
+            Reach::OriginChanged => return Err(super::origins::changed(account)),
             Reach::Unusable => return Err(refused(format!("{} takes no credential of this kind", account.profile.id))),
         }
         let moment = Moment::of(&*self.clock);
         let facts = account.grant.facts();
-        let due = account.is_renewable(&facts) && facts.is_due(moment);
+        let resting = account.grant.resting(moment);
+        let due = account.is_renewable(&facts, resting) && facts.is_due(moment);
         drop(facts);
-        if due && account.grant.resting(moment).is_none() {
+        if due && resting.is_none() {
             // What came of the flight is read from the vault below.
             flight::join(self, &account.grant, &account.profile, Want::IfDue { due: Due::Request }).await;
         }
         let facts = account.grant.facts();
         if !facts.is_sendable(Moment::of(&*self.clock)) {
+            if facts.state == GrantState::Live && account.refresh_reach == Reach::OriginChanged {
+                return Err(super::origins::changed(account));
+            }
+            if account.quarantine(&facts).is_some() {
+                let message =
+                    format!("the token of account {id} has ended, and it is in quarantine: another copy of this vault may use it");
+                return Err(refused(message).hint(format!("claviger account take {id}")));
+            }
             return Err(match &facts.state {
                 GrantState::NeedsLogin { cause, .. } => refused(format!("account {id} needs a new login: {cause}")),
                 GrantState::Live => {

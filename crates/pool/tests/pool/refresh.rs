@@ -6,7 +6,7 @@ use claviger_contract::{Answer, Broker, Refusal};
 use claviger_domain::attempt::{Made, Next};
 use claviger_domain::classify::Class;
 use claviger_pool::Pool;
-use claviger_pool::limits::FLIGHT_END_WITHIN;
+use claviger_pool::limits::{FLIGHT_END_WITHIN, LOCK_WAIT_MAX};
 use claviger_runtime::TaskEnd;
 use claviger_simulator::{Rotation, TokenFault};
 use claviger_testkit::Failpoints;
@@ -361,13 +361,47 @@ async fn an_answer_that_cannot_be_read_now_is_not_sent_for_again() {
 }
 
 #[tokio::test]
+async fn a_damaged_answer_counts_as_lost_and_one_under_an_unknown_key_does_not() {
+    // A slot begins with four bytes of length, then format, version of the data key (up to byte 8), nonce and text.
+    for (position, lost) in [(100, true), (8, false)] {
+        let stage = Stage::new(Rotation::Strict).await;
+        let failpoints = Failpoints::new();
+        let pool = stage.pool_with(Arc::new(failpoints.clone())).await;
+        stage.login(&pool, "ada", 3600).await;
+        let admission = stage.admitted(&pool).await;
+        stage.advance(3500);
+        failpoints.fail("answer.spilled", "stop here");
+        pool.sweep().await;
+        stage.advance(200);
+        let slot = stage.slots().remove(0);
+        let whole = std::fs::read(&slot).unwrap();
+        let mut changed = whole.clone();
+        changed[position] ^= 0x40;
+        std::fs::write(&slot, changed).unwrap();
+        let refused = Question::new(&admission).attempt(&pool).await.map(|(_, header)| header);
+        let ledger = stage.simulator.ledger();
+        if lost {
+            assert!(matches!(refused, Err(Refusal::NeedsLogin { .. })), "{refused:?}");
+            assert_eq!(ledger.refreshes(), 2, "the one replay is spent");
+            continue;
+        }
+        assert!(matches!(refused, Err(Refusal::Unavailable { .. })), "{refused:?}");
+        assert_eq!((ledger.refreshes(), stage.slots().len()), (1, 1), "its answer may be whole");
+        std::fs::write(&slot, whole).unwrap();
+        stage.advance(60);
+        Question::new(&admission).attempt(&pool).await.unwrap();
+        assert_eq!((ledger.refreshes(), ledger.reuses()), (1, 0));
+    }
+}
+
+#[tokio::test]
 async fn an_answer_whose_slot_was_taken_away_gets_another_one() {
     let stage = Stage::new(Rotation::Strict).await;
     let failpoints = Failpoints::new();
     let pool = stage.pool_with(Arc::new(failpoints.clone())).await;
     stage.login(&pool, "ada", 3600).await;
     stage.advance(3500);
-    let pause = failpoints.pause("request.sent");
+    let pause = failpoints.pause("answer.received");
     failpoints.fail("answer.spilled", "stop here");
     tokio::join!(pool.sweep(), async {
         pause.reached().await;
@@ -450,4 +484,30 @@ async fn the_end_of_a_process_waits_for_what_was_sent_and_sends_nothing_new() {
     let restarted = stage.pool().await;
     let tokens = restarted.account_list().await.unwrap().accounts;
     assert_eq!(tokens.iter().filter(|account| account.grant_revision == 2).count(), 1, "the answer is kept");
+}
+
+#[tokio::test]
+async fn a_token_on_disk_serves_although_its_refresher_keeps_the_lock() {
+    let stage = Stage::new(Rotation::Strict).await;
+    let failpoints = Failpoints::new();
+    let holder = stage.pool_with(Arc::new(failpoints.clone())).await;
+    stage.login(&holder, "ada", -10).await;
+    let (admission, other) = (stage.admitted(&holder).await, stage.pool().await);
+    let elsewhere = stage.admitted(&other).await;
+    let pause = failpoints.pause("grant.stored");
+    let (question, asked) = (Question::new(&admission), Question::new(&elsewhere));
+    let clock = stage.sim_clock.clone().unwrap();
+    let (first, second) = tokio::join!(question.attempt(&holder), async {
+        pause.reached().await;
+        let (served, ()) = tokio::join!(asked.attempt(&other), async {
+            clock.sleeping(1).await;
+            clock.advance(LOCK_WAIT_MAX);
+        });
+        pause.release();
+        served
+    });
+    let renewed = first.unwrap().1;
+    assert_eq!(second.unwrap().1, renewed);
+    assert_ne!(renewed, "Bearer at-ada");
+    assert_eq!(stage.simulator.ledger().refreshes(), 1);
 }

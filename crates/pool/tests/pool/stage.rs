@@ -4,6 +4,7 @@ use claviger_admin::{AccountAdd, Admin, CredentialAdd, Exposed, IdentityView, Ke
 use claviger_contract::{Admission, Answer, Ask, Attempt, Broker, Refusal};
 use claviger_domain::attempt::Attempts;
 use claviger_domain::id::{AccountId, ProviderId};
+use claviger_domain::origin::Origin;
 use claviger_domain::session::SessionHash;
 use claviger_domain::time::Timestamp;
 use claviger_domain::virtual_key::Presented;
@@ -43,6 +44,15 @@ impl Stage {
     /// A stage on a clock of the caller's; for tests over several processes that is the system's.
     pub(crate) async fn with_clock(rotation: Rotation, clock: Arc<dyn Clock>, sim_clock: Option<SimClock>) -> Self {
         let simulated = Arc::clone(&clock);
+        Self::between(rotation, (clock, sim_clock), simulated).await
+    }
+
+    /// A stage whose provider has a clock of its own.
+    pub(crate) async fn between(
+        rotation: Rotation,
+        (clock, sim_clock): (Arc<dyn Clock>, Option<SimClock>),
+        simulated: Arc<dyn Clock>,
+    ) -> Self {
         let config = SimulatorConfig { clock: Arc::new(move || simulated.now().0), token: policy(rotation), ..SimulatorConfig::default() };
         let simulator = Simulator::start(config).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
@@ -56,6 +66,11 @@ impl Stage {
     }
 
     fn overlay_text(&self) -> String {
+        self.overlay_at(PROVIDER, &self.simulator.origin().parse().unwrap(), "")
+    }
+
+    /// An overlay that moves a provider, its token endpoint to this origin; `refresh` goes on with its table of refreshes.
+    pub(crate) fn overlay_at(&self, provider: &str, token_origin: &Origin, refresh: &str) -> String {
         let origin = self.simulator.origin();
         let profile = match self.rotation {
             Rotation::Strict => "profile = \"strict\"".to_owned(),
@@ -63,8 +78,8 @@ impl Stage {
             Rotation::None => "profile = \"non_rotating\"".to_owned(),
         };
         format!(
-            "[providers.{PROVIDER}]\nbase_url = \"{origin}\"\n[providers.{PROVIDER}.oauth]\ntoken_url = \"{origin}/v1/oauth/token\"\n\
-             [providers.{PROVIDER}.refresh]\n{profile}\n[providers.{PROVIDER}.usage]\nurl = \"{origin}/api/oauth/usage\"\n"
+            "[providers.{provider}]\nbase_url = \"{origin}\"\n[providers.{provider}.oauth]\ntoken_url = \"{token_origin}/v1/oauth/token\"\n\
+             [providers.{provider}.refresh]\n{profile}\n{refresh}[providers.{provider}.usage]\nurl = \"{origin}/api/oauth/usage\"\n"
         )
     }
 
