@@ -67,6 +67,12 @@ pub enum Command {
     Config(ConfigArgs),
     /// Look for what is wrong and say what helps
     Doctor(DoctorArgs),
+    /// Copy the vault into a file, also while a server runs
+    Backup(BackupArgs),
+    /// Put a backup into the vault's place
+    Restore(RestoreArgs),
+    /// Show and change what the vault is sealed with
+    Seal(SealArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
 }
@@ -94,6 +100,27 @@ pub struct UpArgs {
     /// This process is the server in the background of the one that was typed
     #[arg(long, hide = true)]
     pub detached: bool,
+}
+
+/// `claviger backup`
+#[derive(Debug, Args)]
+pub struct BackupArgs {
+    /// A new file; one that is there is never overwritten
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+/// `claviger restore`
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// A file that `claviger backup` made
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Replace the vault that is there, without asking
+    #[arg(long)]
+    pub yes: bool,
+    #[command(flatten)]
+    pub from: KitSource,
 }
 
 /// `claviger down`
@@ -131,6 +158,53 @@ pub enum SealKind {
     Keyfile,
     /// A passphrase, from a prompt, CLAVIGER_PASSPHRASE_FILE or a systemd credential
     Passphrase,
+    /// A key in the keyring of the operating system
+    Keyring,
+}
+
+/// `claviger seal kit`
+#[derive(Debug, Args)]
+pub struct KitArgs {
+    /// A new file; one that is there is never overwritten
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Encrypt to the passphrase in this file; default: asks for one
+    #[arg(long, value_name = "FILE", conflicts_with = "recipient")]
+    pub passphrase_file: Option<PathBuf>,
+    /// Encrypt to an age recipient, age1…
+    #[arg(long, value_name = "RECIPIENT")]
+    pub recipient: Option<String>,
+}
+
+/// `claviger seal check-kit`
+#[derive(Debug, Args)]
+pub struct CheckKitArgs {
+    /// The kit
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub opening: KitOpening,
+}
+
+/// A recovery kit in the place of the vault's own key.
+#[derive(Debug, Default, Args)]
+pub struct KitSource {
+    /// Open the vault with this recovery kit, since its own key is lost
+    #[arg(long, value_name = "FILE")]
+    pub kit: Option<PathBuf>,
+    #[command(flatten)]
+    pub opening: KitOpening,
+}
+
+/// What opens a recovery kit; without any, a person is asked for its passphrase.
+#[derive(Debug, Default, Args)]
+pub struct KitOpening {
+    /// The passphrase of the kit is in this file
+    #[arg(long, value_name = "FILE", conflicts_with = "identity")]
+    pub kit_passphrase_file: Option<PathBuf>,
+    /// The age identity of the kit is in this file
+    #[arg(long, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
 }
 
 /// `claviger serve`
@@ -212,6 +286,22 @@ pub enum AccountCommand {
     },
     /// Remove an account and its secret
     Remove {
+        /// The account's id
+        id: AccountId,
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
+    },
+    /// Say that this vault is the copy in use: an account in quarantine is refreshed again
+    Take {
+        /// The account's id
+        id: AccountId,
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
+    },
+    /// Bind an account's secret to where its provider is now
+    Rebind {
         /// The account's id
         id: AccountId,
         /// Do not ask
@@ -320,6 +410,41 @@ pub enum ConfigCommand {
 /// `claviger doctor`
 #[derive(Debug, Args)]
 pub struct DoctorArgs {}
+
+/// `claviger seal`
+#[derive(Debug, Args)]
+pub struct SealArgs {
+    #[command(subcommand)]
+    pub command: SealCommand,
+}
+
+/// What to do with the seal.
+#[derive(Debug, Subcommand)]
+pub enum SealCommand {
+    /// Print what opens the vault, whether a recovery kit does, and the data keys
+    Status,
+    /// Make a new data key and seal everything anew under it, also while a server runs
+    Rotate,
+    /// Seal the vault with another passphrase or key; the old one opens it no more
+    Rewrap(RewrapArgs),
+    /// Make a recovery kit: an age file that opens the vault when its own key is lost
+    Kit(KitArgs),
+    /// Prove that a recovery kit opens this vault, and change nothing
+    CheckKit(CheckKitArgs),
+}
+
+/// `claviger seal rewrap`
+#[derive(Debug, Args)]
+pub struct RewrapArgs {
+    /// What opens the vault from then on [default: a new one of the kind that it has]
+    #[arg(long, value_enum)]
+    pub to: Option<SealKind>,
+    /// A file with the new passphrase [default: a prompt]
+    #[arg(long, value_name = "FILE")]
+    pub new_passphrase_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub from: KitSource,
+}
 
 /// `claviger completions`
 #[derive(Debug, Args)]

@@ -5,10 +5,12 @@ use crate::args::GlobalArgs;
 use crate::config::Config;
 use crate::env::{Env, Paths};
 use crate::error::CliError;
+use crate::os_keyring::Keyring;
 use crate::output::Output;
 use crate::wire_up::{self, Opened};
 use claviger_admin::{Admin, Exposed};
 use claviger_domain::secret::SECRET_MAX_BYTES;
+use claviger_runtime::{Clock, SystemClock};
 use std::io::{BufRead, IsTerminal, Read, Write};
 use std::sync::Arc;
 use tokio::sync::OnceCell;
@@ -24,6 +26,10 @@ pub struct Context {
     pub output: Output,
     /// The flags that every command takes.
     pub global: GlobalArgs,
+    /// Where time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// The keyring of the operating system.
+    pub keyring: Keyring,
     /// The vault, where a command opened it in this process.
     opened: OnceCell<Opened>,
 }
@@ -31,8 +37,15 @@ pub struct Context {
 impl Context {
     /// From the environment and the flags.
     pub fn new(env: Env, global: GlobalArgs) -> Result<Self, CliError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let keyring = Keyring::of_system(&env, Arc::clone(&clock));
+        Self::on(env, global, clock, keyring)
+    }
+
+    /// On another clock and another keyring than the system's.
+    pub fn on(env: Env, global: GlobalArgs, clock: Arc<dyn Clock>, keyring: Keyring) -> Result<Self, CliError> {
         let paths = Paths::resolve(&env, &global)?;
-        Ok(Self { paths, output: Output::new(global.json), env, global, opened: OnceCell::new() })
+        Ok(Self { paths, output: Output::new(global.json), env, global, clock, keyring, opened: OnceCell::new() })
     }
 
     /// The control plane: that of a running server over its socket, else the vault opened in this process.
@@ -83,7 +96,8 @@ impl Context {
             zeroize::Zeroizing::new(rpassword::prompt_password(format!("{prompt}: ")).map_err(failed)?)
         } else {
             let limit = SECRET_MAX_BYTES as u64 + 1;
-            let mut text = zeroize::Zeroizing::new(String::new());
+            // The whole capacity at once: growing would leave copies behind.
+            let mut text = zeroize::Zeroizing::new(String::with_capacity(SECRET_MAX_BYTES + 64));
             std::io::stdin().lock().take(limit).read_to_string(&mut text).map_err(failed)?;
             text
         };

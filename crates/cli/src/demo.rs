@@ -108,7 +108,7 @@ pub async fn run(outer: &Context, args: UpArgs) -> Result<(), CliError> {
     }
     let (mut server, simulator) = prepare(&context, &args, None).await?;
     server.keep((simulator, home));
-    let welcome = Welcome::gather(server.admin(), server.facts().clone(), &server.settings().pool.catalogue, Vec::new()).await?;
+    let welcome = Welcome::gather(server.admin()?, server.facts().clone(), &*server.catalogue().await, Vec::new()).await?;
     let tour = Tour::new(welcome, &context);
     server.run(|| tour.print(&context)).await
 }
@@ -126,9 +126,9 @@ async fn prepare(context: &Context, args: &UpArgs, log: Option<PathBuf>) -> Resu
     let accounts = seed(&simulator.control());
     let options = ServerOptions { listener: Some(listener), log, simulator: Some(simulator.origin()), ..ServerOptions::default() };
     let server = Server::prepare(context, options).await?;
-    let catalogue = &server.settings().pool.catalogue;
-    let drafts = accounts.into_iter().map(|account| draft(account, catalogue)).collect::<Result<Vec<_>, _>>()?;
-    let report = server.admin().account_import(drafts).await?;
+    let catalogue = server.catalogue().await;
+    let drafts = accounts.into_iter().map(|account| draft(account, &catalogue)).collect::<Result<Vec<_>, _>>()?;
+    let report = server.admin()?.account_import(drafts).await?;
     match report.skipped.first() {
         Some(skipped) => Err(CliError::failed(format!("the demo's account {} cannot be stored: {}", skipped.row, skipped.why))),
         None => Ok((server, simulator)),

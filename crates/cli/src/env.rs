@@ -25,12 +25,18 @@ pub struct Env {
     pub xdg_data_home: Option<PathBuf>,
     /// `XDG_CONFIG_HOME`, where it is absolute.
     pub xdg_config_home: Option<PathBuf>,
+    /// `XDG_STATE_HOME`, where it is absolute.
+    pub xdg_state_home: Option<PathBuf>,
     /// `XDG_RUNTIME_DIR`, where it is absolute.
     pub xdg_runtime_dir: Option<PathBuf>,
     /// `HOME`: the user's home, where logins of other tools are looked for.
     pub user_home: Option<PathBuf>,
     /// `CREDENTIALS_DIRECTORY`: what systemd hands over.
     pub credentials_directory: Option<PathBuf>,
+    /// The bus of the desktop session, on which its keyring answers: `DBUS_SESSION_BUS_ADDRESS`, else the one in
+    /// `XDG_RUNTIME_DIR`.
+    #[cfg(all(feature = "keyring", target_os = "linux"))]
+    pub session_bus: Option<String>,
     /// The folder for throw-away homes: `TMPDIR`, else the system's.
     #[cfg(feature = "demo")]
     pub temporary: PathBuf,
@@ -85,9 +91,12 @@ impl Env {
             log: text("CLAVIGER_LOG"),
             xdg_data_home: absolute("XDG_DATA_HOME"),
             xdg_config_home: absolute("XDG_CONFIG_HOME"),
+            xdg_state_home: absolute("XDG_STATE_HOME"),
             xdg_runtime_dir: absolute("XDG_RUNTIME_DIR"),
             user_home: absolute("HOME"),
             credentials_directory: absolute("CREDENTIALS_DIRECTORY"),
+            #[cfg(all(feature = "keyring", target_os = "linux"))]
+            session_bus: text("DBUS_SESSION_BUS_ADDRESS").or_else(|| session_bus_in(&absolute("XDG_RUNTIME_DIR")?)),
             #[cfg(feature = "demo")]
             temporary: absolute("TMPDIR").unwrap_or_else(|| PathBuf::from("/tmp")),
             variables,
@@ -116,6 +125,13 @@ impl Env {
     }
 }
 
+/// The address of the bus that systemd keeps in the runtime folder.
+#[cfg(all(feature = "keyring", target_os = "linux"))]
+fn session_bus_in(runtime: &Path) -> Option<String> {
+    let socket = runtime.join("bus");
+    socket.exists().then(|| format!("unix:path={}", socket.display()))
+}
+
 /// Where everything is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paths {
@@ -129,6 +145,9 @@ pub struct Paths {
     pub providers_dir: PathBuf,
     /// The key file that opens the vault, unless a passphrase does.
     pub master_key: PathBuf,
+    /// The folder of the vault's mirror, outside the data folder; `None` where neither `XDG_STATE_HOME` nor `HOME` names one,
+    /// so that a vault that is put back is not noticed.
+    pub mirrors: Option<PathBuf>,
     /// The log of a detached server.
     pub log_file: PathBuf,
 }
@@ -158,6 +177,7 @@ impl Paths {
             config_file,
             providers_dir: config_dir.join("providers.d"),
             master_key: config_dir.join("master.key"),
+            mirrors: env.xdg_state_home.clone().or_else(|| under_home(".local/state")).map(|state| state.join("claviger")),
             log_file: home.join("claviger.log"),
             home,
         })
@@ -211,8 +231,18 @@ mod tests {
 
     #[test]
     fn a_relative_xdg_folder_is_ignored() {
-        let paths = paths(&[("HOME", "/home/ada"), ("XDG_DATA_HOME", "data")], &GlobalArgs::default());
+        let paths = paths(&[("HOME", "/home/ada"), ("XDG_DATA_HOME", "data"), ("XDG_STATE_HOME", "state")], &GlobalArgs::default());
         assert_eq!(paths.home, Path::new("/home/ada/.local/share/claviger"));
         assert_eq!(paths.socket, Path::new("/home/ada/.local/share/claviger/admin.sock"));
+        assert_eq!(paths.mirrors.as_deref(), Some(Path::new("/home/ada/.local/state/claviger")));
+    }
+
+    #[test]
+    fn the_mirror_of_a_named_home_is_outside_it() {
+        let named = [("CLAVIGER_HOME", "/srv/a"), ("CLAVIGER_CONFIG", "/etc/claviger.toml")];
+        assert_eq!(paths(&[named[0], named[1], LOGIN[0]], &GlobalArgs::default()).mirrors, Some("/home/ada/.local/state/claviger".into()));
+        let state = [named[0], named[1], ("XDG_STATE_HOME", "/var/lib/state")];
+        assert_eq!(paths(&state, &GlobalArgs::default()).mirrors, Some("/var/lib/state/claviger".into()));
+        assert_eq!(paths(&named, &GlobalArgs::default()).mirrors, None, "nobody says where");
     }
 }

@@ -99,9 +99,14 @@ impl From<StoreError> for CliError {
         match error {
             StoreError::Absent { .. } => Self::not_found(all).hint("claviger init"),
             StoreError::Exists { .. } => Self::refused(all).hint("claviger status"),
+            StoreError::InUse { .. } => Self::refused(all).hint("claviger down"),
+            StoreError::NotABackup { .. } => Self::refused(all).hint("claviger backup FILE"),
             StoreError::WrongKey { .. } => Self::locked(all)
                 .hint("use the key file or passphrase of this vault, or name another one: export CLAVIGER_HOME=DIR CLAVIGER_CONFIG=FILE"),
             StoreError::Sealed { .. } => Self::locked(all).hint("export CLAVIGER_PASSPHRASE_FILE=FILE"),
+            StoreError::SealChanged { .. } => Self::locked(all).hint("claviger down && claviger up -d"),
+            StoreError::OlderSealInUse { .. } => Self::refused(all).hint("claviger down && claviger up -d, then claviger seal rotate"),
+            StoreError::KitSealsNothing => Self::usage(all).hint("claviger seal rewrap --to keyfile"),
             StoreError::Unsafe { .. } => Self::refused(all).hint("claviger doctor"),
             StoreError::NewerSchema { .. } => Self::failed(all).hint("claviger --version"),
             StoreError::Row(_) | StoreError::Unwritable { .. } | StoreError::Database { .. } | StoreError::Io { .. } => {

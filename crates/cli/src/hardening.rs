@@ -51,6 +51,33 @@ fn affordable(open_files: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use claviger_domain::secret::AccessToken;
+    use claviger_testkit::leak::canary_search;
+
+    const ROLE: &str = "CLAVIGER_TEST_PANICKING_CHILD";
+    const CANARY: &str = "canary-on-the-stack-6d0f2b91c4";
+
+    /// The child: panics with a secret in its payload and on its stack. Without its role it has nothing to do.
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "the parent names the child's part in the environment")]
+    fn panicking_child() {
+        if std::env::var_os(ROLE).is_some() {
+            apply();
+            let secret = AccessToken::new(CANARY.to_owned());
+            panic!("the request with {} failed", secret.expose());
+        }
+    }
+
+    #[test]
+    fn a_panic_tells_its_place_and_nothing_of_what_it_was_about() {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        child.args(["hardening::tests::panicking_child", "--exact", "--nocapture"]).env(ROLE, "1").env("RUST_BACKTRACE", "full");
+        let ended = child.output().unwrap();
+        let said = [ended.stdout, ended.stderr].concat();
+        let text = String::from_utf8_lossy(&said);
+        assert!(!ended.status.success() && text.contains("error: internal error at "), "{text}");
+        assert_eq!(canary_search(&said, &[CANARY]), [], "{text}");
+    }
 
     #[test]
     fn connections_leave_files_for_everything_else() {

@@ -1,14 +1,19 @@
 //! The serving process: listens, answers agents and the control plane, follows the configuration, and ends in order.
 
-use crate::admin_socket::{AdminServer, ServerControl, ServerFacts, SocketLock};
+use crate::admin_socket::{AdminServer, SealedView, ServerControl, ServerFacts, SocketLock};
 use crate::context::Context;
 use crate::env::{Env, Paths};
 use crate::error::CliError;
 use crate::hardening;
 use crate::port;
-use crate::wire_up::{self, LoadedSettings, Opened};
+use crate::root_key::{Asking, KeySources};
+use crate::sealed::{self, Door};
+use crate::wire_up::{self, LoadedSettings, Surroundings};
 use claviger_admin::{Admin, AdminError, Reloaded};
 use claviger_gateway::{Gateway, GatewayConfig};
+use claviger_pool::limits::FLIGHT_END_WITHIN;
+#[cfg(feature = "demo")]
+use claviger_providers::catalogue::Catalogue;
 use claviger_runtime::{BoxFuture, Supervisor, best_effort};
 use std::any::Any;
 use std::io::IsTerminal;
@@ -42,8 +47,8 @@ pub struct ServerOptions {
 /// A server that has everything it needs and serves nobody yet.
 #[derive(Debug)]
 pub struct Server {
-    opened: Opened,
-    settings: LoadedSettings,
+    sources: KeySources,
+    surroundings: Surroundings,
     control: Arc<Control>,
     gateway_listener: TcpListener,
     admin_listener: UnixListener,
@@ -52,7 +57,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Takes socket and port and opens the vault. Nothing of it is left behind by an error.
+    /// Takes socket and port and opens the vault, or leaves it sealed where its keyring may open later. Nothing of it is left
+    /// behind by an error.
     pub async fn prepare(context: &Context, options: ServerOptions) -> Result<Self, CliError> {
         let settings = wire_up::load_settings(&context.paths, &context.env, options.listen)?;
         let Some(lock) = SocketLock::take(&context.paths.socket)? else {
@@ -63,7 +69,10 @@ impl Server {
             None => port::listen(settings.config.listen.value).await?,
         };
         let address = gateway_listener.local_addr().map_err(|error| CliError::failed(format!("the port is gone: {error}")))?;
-        let opened = wire_up::open_with(context, &settings).await?;
+        let asking = if context.is_interactive() { Asking::Person } else { Asking::Nobody };
+        let sources = KeySources::of(context, asking);
+        let surroundings = Surroundings::new(Arc::clone(&context.clock), &settings.config);
+        let door = sealed::first_try(&sources, &settings, &surroundings).await?;
         let admin_listener = lock.listen()?;
         let facts = ServerFacts {
             pid: std::process::id(),
@@ -74,25 +83,31 @@ impl Server {
         };
         let control = Arc::new(Control {
             facts,
-            opened: opened.clone(),
+            door,
+            surroundings: surroundings.clone(),
             paths: context.paths.clone(),
             env: context.env.clone(),
             listen: options.listen,
-            seen: Mutex::new(fingerprint(&context.paths)),
+            known: Arc::new(Mutex::new(Known { seen: fingerprint(&context.paths), loaded: settings })),
             stop: Notify::new(),
         });
-        Ok(Self { opened, settings, control, gateway_listener, admin_listener, lock, kept: None })
+        Ok(Self { sources, surroundings, control, gateway_listener, admin_listener, lock, kept: None })
     }
 
-    /// The control plane of this process.
-    pub fn admin(&self) -> &dyn Admin {
-        &self.opened.pool
+    /// The control plane of this process; [`claviger_admin::ErrorCode::Sealed`] while the vault is not open.
+    pub fn admin(&self) -> Result<&dyn Admin, AdminError> {
+        self.control.admin()
+    }
+
+    /// Why the vault is not open, where it is not.
+    pub fn sealed(&self) -> Option<SealedView> {
+        self.control.sealed()
     }
 
     /// The providers.
     #[cfg(feature = "demo")]
-    pub fn settings(&self) -> &LoadedSettings {
-        &self.settings
+    pub async fn catalogue(&self) -> Arc<Catalogue> {
+        Arc::clone(&self.control.known.lock().await.loaded.pool.catalogue)
     }
 
     /// The process.
@@ -109,34 +124,36 @@ impl Server {
     /// Serves until a signal or `down`, then ends in order: no new requests, open ones within their grace, everything on
     /// disk, the vault closed, the socket gone. `ready` is called once requests are answered.
     pub async fn run(self, ready: impl FnOnce() -> Result<(), CliError>) -> Result<(), CliError> {
-        let Self { opened, settings, control, gateway_listener, admin_listener, lock, kept } = self;
+        let Self { sources, surroundings, control, gateway_listener, admin_listener, lock, kept } = self;
         let mut signals = Signals::new()?;
-        opened.pool.serve_background();
-        let mut limits = settings.config.limits();
+        let supervisor = Arc::clone(&surroundings.supervisor);
+        let mut limits = control.known.lock().await.loaded.config.limits();
         let affordable = hardening::connections_affordable();
         if affordable < limits.connections_max {
             tracing::warn!(wanted = limits.connections_max, affordable, "fewer connections, since few files may be open");
             limits.connections_max = affordable;
         }
         let config = GatewayConfig { limits, ..GatewayConfig::default() };
-        let gateway = Arc::new(Gateway::new(opened.pool.clone(), opened.egress.clone(), Arc::clone(&opened.clock), config));
+        let gateway = Arc::new(Gateway::new(control.door.clone(), surroundings.egress.clone(), Arc::clone(&surroundings.clock), config));
         let agents = Arc::new(Supervisor::new());
         let of_agents = Arc::clone(&agents);
         agents.spawn("gateway", async move { gateway.serve(gateway_listener, &of_agents).await });
-        let admin = AdminServer {
-            admin: Arc::new(opened.pool.clone()),
-            control: Arc::clone(&control) as Arc<dyn ServerControl>,
-            clock: Arc::clone(&opened.clock),
-        };
-        opened.supervisor.spawn("admin", admin.serve(admin_listener, Arc::clone(&opened.supervisor)));
-        opened.supervisor.spawn("configuration", follow_files(Arc::clone(&control), opened.supervisor.stopped()));
+        let admin = AdminServer { control: Arc::clone(&control) as Arc<dyn ServerControl>, clock: Arc::clone(&surroundings.clock) };
+        supervisor.spawn("admin", admin.serve(admin_listener, Arc::clone(&supervisor)));
+        supervisor.spawn("configuration", follow_files(Arc::clone(&control), supervisor.stopped()));
+        if let Some(opened) = control.door.opened() {
+            opened.pool.serve_background();
+        } else {
+            let known = Arc::clone(&control.known);
+            supervisor.spawn("unsealing", sealed::keep_trying(control.door.clone(), sources, known, surroundings));
+        }
         let begun = ready();
         if begun.is_ok() {
             signals.wait(&control).await;
         }
         tracing::info!("stopping");
         let ended = tokio::select! {
-            () = end(&agents, limits.grace + GRACE_SLACK, &opened) => begun,
+            () = end(&agents, limits.grace + GRACE_SLACK, &supervisor, &control.door) => begun,
             () = signals.again() => Err(CliError::failed("stopped at once, before open requests had ended")),
         };
         best_effort("removing the admin socket", lock.remove_socket());
@@ -146,9 +163,15 @@ impl Server {
     }
 }
 
-async fn end(agents: &Supervisor, patience: Duration, opened: &Opened) {
+async fn end(agents: &Supervisor, patience: Duration, supervisor: &Supervisor, door: &Door) {
     agents.stop(patience).await;
-    opened.close().await;
+    if door.opened().is_none() {
+        // The vault may be opening at this moment; after this it is open or will never be.
+        supervisor.stop(FLIGHT_END_WITHIN).await;
+    }
+    if let Some(opened) = door.opened() {
+        opened.close().await;
+    }
 }
 
 /// The signals that a server listens to.
@@ -198,24 +221,39 @@ impl Signals {
 #[derive(Debug)]
 struct Control {
     facts: ServerFacts,
-    opened: Opened,
+    door: Door,
+    surroundings: Surroundings,
     paths: Paths,
     env: Env,
     listen: Option<SocketAddr>,
-    /// The files as they were when the configuration was last read, good or bad. Held over a reading, so that two never cross.
-    seen: Mutex<Vec<Seen>>,
+    /// Held over a reading, and while a sealed vault opens, so that two never cross.
+    known: Arc<Mutex<Known>>,
     stop: Notify,
+}
+
+/// What is known of the configuration.
+#[derive(Debug)]
+pub struct Known {
+    /// The files as they were when they were last read, good or bad.
+    seen: Vec<Seen>,
+    /// What they said when they were last good.
+    pub loaded: LoadedSettings,
 }
 
 impl Control {
     /// Reads everything anew and swaps it in as a whole; a bad file changes nothing.
     async fn reload_now(&self) -> Result<Reloaded, CliError> {
-        let mut seen = self.seen.lock().await;
-        *seen = fingerprint(&self.paths);
+        let mut known = self.known.lock().await;
+        known.seen = fingerprint(&self.paths);
         let loaded = wire_up::load_settings(&self.paths, &self.env, self.listen)?;
-        self.opened.pool.reconfigure(loaded.pool.clone()).await?;
-        self.opened.egress.set_allow_private(loaded.config.private_origins());
-        Ok(loaded.summary())
+        match self.door.opened() {
+            Some(opened) => opened.pool.reconfigure(loaded.pool.clone()).await?,
+            None => self.door.reroute(loaded.pool.routes()),
+        }
+        self.surroundings.egress.set_allow_private(loaded.config.private_origins());
+        let summary = loaded.summary();
+        known.loaded = loaded;
+        Ok(summary)
     }
 
     async fn reload_and_log(&self) {
@@ -226,11 +264,19 @@ impl Control {
     }
 
     async fn is_changed(&self) -> bool {
-        *self.seen.lock().await != fingerprint(&self.paths)
+        self.known.lock().await.seen != fingerprint(&self.paths)
     }
 }
 
 impl ServerControl for Control {
+    fn admin(&self) -> Result<&dyn Admin, AdminError> {
+        self.door.admin()
+    }
+
+    fn sealed(&self) -> Option<SealedView> {
+        self.door.sealed()
+    }
+
     fn facts(&self) -> ServerFacts {
         self.facts.clone()
     }
@@ -249,7 +295,7 @@ async fn follow_files(control: Arc<Control>, stopped: impl Future<Output = ()>) 
     let mut stopped = std::pin::pin!(stopped);
     loop {
         tokio::select! {
-            () = control.opened.clock.sleep(LOOK_AT_FILES_EVERY) => {}
+            () = control.surroundings.clock.sleep(LOOK_AT_FILES_EVERY) => {}
             () = &mut stopped => return,
         }
         if control.is_changed().await {

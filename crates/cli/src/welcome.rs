@@ -1,8 +1,9 @@
 //! What a new server says: where it is, what it serves with, and what to do next.
 
-use crate::admin_socket::ServerFacts;
+use crate::admin_socket::{SealedView, ServerFacts};
 use crate::adopt::Adopted;
 use crate::error::CliError;
+use crate::sealed::ASK_AGAIN_EVERY;
 use claviger_admin::{Admin, KeyCreate, KeyCreated, StatusView};
 use claviger_domain::profile::Dialect;
 use claviger_domain::time::Timestamp;
@@ -36,6 +37,8 @@ pub struct Welcome {
     pub keys_active: u64,
     /// Accounts by provider.
     pub accounts: Vec<Served>,
+    /// Why requests are served and somebody should look all the same; empty where all is well.
+    pub degraded: Vec<String>,
     /// Logins of other tools that were found.
     pub adopted: Vec<Adopted>,
     /// Routes by dialect.
@@ -86,7 +89,7 @@ impl Welcome {
         if !accounts.is_empty() {
             routes.retain(|route| accounts.iter().any(|served| served.provider == route.provider));
         }
-        Ok(Self { url, server, key, keys_active: status.keys_active, accounts, adopted, routes })
+        Ok(Self { url, server, key, keys_active: status.keys_active, accounts, degraded: status.degraded, adopted, routes })
     }
 
     /// For people.
@@ -103,6 +106,9 @@ impl Welcome {
         for served in &self.accounts {
             line("accounts", format!("{} of {} ready for {} at {}", served.ready, served.accounts, served.provider, served.base_url));
         }
+        for why in &self.degraded {
+            line("degraded", format!("{why} (claviger account list)"));
+        }
         match &self.key {
             Some(key) => line("key", format!("{} (shown this once; more: claviger key create)", key.key.expose())),
             None => line("keys", format!("{} active (claviger key list)", self.keys_active)),
@@ -112,6 +118,36 @@ impl Welcome {
         }
         line("next", "give a client one of these addresses and the key as its API key; then: claviger status".to_owned());
         text
+    }
+}
+
+/// What a new server says whose vault is still sealed.
+#[derive(Debug, Serialize)]
+pub struct SealedWelcome {
+    /// The gateway's address.
+    url: String,
+    /// The process.
+    server: ServerFacts,
+    /// Why nobody is served yet.
+    sealed: SealedView,
+}
+
+impl SealedWelcome {
+    /// For a server.
+    pub fn new(server: ServerFacts, sealed: SealedView) -> Self {
+        Self { url: format!("http://{}", server.listen), server, sealed }
+    }
+
+    /// For people.
+    pub fn text(&self) -> String {
+        let Self { url, server, sealed } = self;
+        format!(
+            "gateway   {url} (pid {})\nsealed    {}: nobody is served yet\nnext      {}; the server tries again every {} s",
+            server.pid,
+            sealed.why,
+            sealed.hint,
+            ASK_AGAIN_EVERY.as_secs()
+        )
     }
 }
 

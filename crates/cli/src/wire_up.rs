@@ -10,7 +10,7 @@ use claviger_egress::{Egress, EgressConfig};
 use claviger_pool::limits::FLIGHT_END_WITHIN;
 use claviger_pool::{Pool, PoolParts, PoolSettings};
 use claviger_providers::catalogue::Catalogue;
-use claviger_runtime::{Clock, NoFailpoints, Supervisor, SystemClock, best_effort};
+use claviger_runtime::{Clock, NoFailpoints, Supervisor, best_effort};
 use claviger_store::{RootKey, SqliteStore, Store};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -22,11 +22,7 @@ pub struct Opened {
     /// Both planes.
     pub pool: Pool,
     /// Where rows are kept.
-    pub store: Arc<dyn Store>,
-    /// How providers are reached.
-    pub egress: Egress,
-    /// Where time comes from.
-    pub clock: Arc<dyn Clock>,
+    pub store: Arc<SqliteStore>,
     /// Who owns the tasks.
     pub supervisor: Arc<Supervisor>,
 }
@@ -41,46 +37,62 @@ impl Opened {
     }
 }
 
+/// What is there before a vault is open, and stays. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// How providers are reached.
+    pub egress: Egress,
+    /// Where time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Who owns the tasks.
+    pub supervisor: Arc<Supervisor>,
+}
+
+impl Surroundings {
+    /// For a configuration.
+    pub fn new(clock: Arc<dyn Clock>, config: &Config) -> Self {
+        let reach = EgressConfig { ca_file: config.ca_file.value.clone(), allow_private: config.private_origins() };
+        Self { egress: Egress::new(reach, Arc::clone(&clock)), clock, supervisor: Arc::new(Supervisor::new()) }
+    }
+}
+
 /// Opens the vault with the effective configuration. The error for a missing vault says `claviger init`.
 pub async fn open(context: &Context) -> Result<Opened, CliError> {
     let loaded = load_settings(&context.paths, &context.env, None)?;
-    open_with(context, &loaded).await
+    let root = root_key::for_opening(context).await?;
+    open_with(&context.paths, root, &loaded, Surroundings::new(Arc::clone(&context.clock), &loaded.config)).await
 }
 
-/// Opens the vault with a configuration that was read already.
-pub async fn open_with(context: &Context, loaded: &LoadedSettings) -> Result<Opened, CliError> {
-    let root = root_key::for_opening(context)?;
-    let home = context.paths.home.clone();
-    let store = blocking(move || SqliteStore::open(&home, &root, &SystemClock)).await??;
-    assemble(Arc::new(store), loaded).await
-}
-
-/// Creates a vault. One that is there is never overwritten.
-pub async fn create(context: &Context, root: RootKey) -> Result<(), CliError> {
-    let home = context.paths.home.clone();
-    let store = blocking(move || SqliteStore::create(&home, &root, &SystemClock)).await??;
-    Ok(store.close().await?)
-}
-
-async fn assemble(store: Arc<dyn Store>, loaded: &LoadedSettings) -> Result<Opened, CliError> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let reach = EgressConfig { ca_file: loaded.config.ca_file.value.clone(), allow_private: loaded.config.private_origins() };
-    let egress = Egress::new(reach, Arc::clone(&clock));
-    let supervisor = Arc::new(Supervisor::new());
+/// Opens the vault with its key and a configuration that was read already.
+pub async fn open_with(paths: &Paths, root: RootKey, loaded: &LoadedSettings, surroundings: Surroundings) -> Result<Opened, CliError> {
+    let Surroundings { egress, clock, supervisor } = surroundings;
+    let (home, mirrors, time) = (paths.home.clone(), paths.mirrors.clone(), Arc::clone(&clock));
+    let open = move || match mirrors {
+        Some(mirrors) => SqliteStore::open_guarded(&home, &root, &*time, &mirrors),
+        None => SqliteStore::open(&home, &root, &*time),
+    };
+    let store = Arc::new(blocking(open).await??);
     let parts = PoolParts {
-        store: Arc::clone(&store),
-        egress: egress.clone(),
-        clock: Arc::clone(&clock),
+        store: Arc::clone(&store) as Arc<dyn Store>,
+        egress,
+        clock,
         failpoints: Arc::new(NoFailpoints),
         supervisor: Arc::clone(&supervisor),
         settings: loaded.pool.clone(),
     };
     let pool = Pool::open(parts).await?;
-    Ok(Opened { pool, store, egress, clock, supervisor })
+    Ok(Opened { pool, store, supervisor })
+}
+
+/// Creates a vault. One that is there is never overwritten.
+pub async fn create(context: &Context, root: RootKey) -> Result<(), CliError> {
+    let (home, clock) = (context.paths.home.clone(), Arc::clone(&context.clock));
+    let store = blocking(move || SqliteStore::create(&home, &root, &*clock)).await??;
+    Ok(store.close().await?)
 }
 
 /// Key stretching and file syncing would hold up everything else.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, CliError> {
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, CliError> {
     tokio::task::spawn_blocking(work).await.map_err(|error| CliError::caused(&error))
 }
 

@@ -1,17 +1,19 @@
 //! `Admin` over the socket of a running server, a connection a call.
 
+use super::body::{gathered, written};
 use super::routes::{self, ANSWER_MAX_BYTES, ASK_MAX_BYTES, Import, Route, ServerFacts, ServerStatus, Unblock};
 use super::socket;
 use crate::error::CliError;
 use claviger_admin::{
-    AccountAdd, AccountAdded, AccountChange, AccountList, AccountView, Admin, AdminAnswer, AdminError, ErrorBody, ErrorCode, ImportReport,
-    KeyCreate, KeyCreated, KeyList, KeyView, ProcessList, Reloaded, StatusView, TokenAsk, TokenList,
+    AccountAdd, AccountAdded, AccountChange, AccountList, AccountOrigins, AccountTaken, AccountView, Admin, AdminAnswer, AdminError,
+    ErrorBody, ErrorCode, ImportReport, KeyCreate, KeyCreated, KeyList, KeyView, OriginsView, ProcessList, Reloaded, StatusView, TokenAsk,
+    TokenList,
 };
 use claviger_domain::id::AccountId;
 use claviger_domain::virtual_key::Accessor;
 use claviger_runtime::{Clock, SystemClock};
 use http::{Request, Response, header};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
@@ -53,7 +55,7 @@ impl AdminClient {
     }
 
     async fn call<A: Serialize, R: DeserializeOwned>(&self, route: &Route<A, R>, id: &str, ask: &A) -> Result<R, AdminError> {
-        let body = Zeroizing::new(serde_json::to_vec(ask).map_err(|error| AdminError::failed(&error))?);
+        let body = written(ask).map_err(|error| AdminError::failed(&error))?;
         if body.len() > ASK_MAX_BYTES {
             let message = format!("this is more than a running server takes at once, {ASK_MAX_BYTES} bytes");
             return Err(AdminError::new(ErrorCode::Usage, message).hint("claviger down, then the same again"));
@@ -63,7 +65,7 @@ impl AdminClient {
             .uri(route.path_for(id))
             .header(header::HOST, "claviger")
             .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::new(Bytes::copy_from_slice(&body)))
+            .body(Full::new(Bytes::from_owner(body)))
             .map_err(|error| AdminError::failed(&error))?;
         let (status, answer) = tokio::select! {
             answer = self.exchange(request) => answer?,
@@ -84,9 +86,9 @@ impl AdminClient {
         let exchange = async {
             let answer: Response<Incoming> = sender.send_request(request).await.map_err(|error| lost(&error))?;
             let status = answer.status();
-            let body = Limited::new(answer.into_body(), ANSWER_MAX_BYTES).collect().await;
+            let body = gathered(Limited::new(answer.into_body(), ANSWER_MAX_BYTES)).await;
             let body = body.map_err(|error| AdminError::failed(&*error).hint("claviger logs"))?;
-            Ok((status, Zeroizing::new(body.to_bytes().to_vec())))
+            Ok((status, body))
         };
         let mut exchange = std::pin::pin!(exchange);
         tokio::select! {
@@ -109,14 +111,24 @@ fn lost(error: &hyper::Error) -> AdminError {
     AdminError::new(ErrorCode::Failed, format!("the connection to the server was lost: {message}")).hint("claviger status")
 }
 
+fn half_said() -> AdminError {
+    AdminError::new(ErrorCode::Failed, "the server does not say how the vault stands, it may be another version")
+        .hint("claviger down && claviger up -d")
+}
+
+/// The parser's own words quote what it read, and that may be a secret.
 fn unreadable(error: &serde_json::Error) -> AdminError {
-    AdminError::new(ErrorCode::Failed, format!("the server's answer cannot be read, it may be another version: {error}"))
+    let place = format!("line {}, column {}", error.line(), error.column());
+    AdminError::new(ErrorCode::Failed, format!("the server's answer cannot be read, it may be another version: {place}"))
         .hint("claviger down && claviger up -d")
 }
 
 impl Admin for AdminClient {
     fn status(&self) -> AdminAnswer<'_, StatusView> {
-        Box::pin(async { Ok(self.server_status().await?.status) })
+        Box::pin(async {
+            let ServerStatus { sealed, status, .. } = self.server_status().await?;
+            status.ok_or_else(|| sealed.map_or_else(half_said, |sealed| sealed.error()))
+        })
     }
 
     fn processes(&self) -> AdminAnswer<'_, ProcessList> {
@@ -141,6 +153,18 @@ impl Admin for AdminClient {
 
     fn account_remove(&self, account: AccountId) -> AdminAnswer<'_, ()> {
         Box::pin(async move { self.call(&routes::ACCOUNT_REMOVE, &account.to_string(), &()).await })
+    }
+
+    fn account_take(&self, account: AccountId) -> AdminAnswer<'_, AccountTaken> {
+        Box::pin(async move { self.call(&routes::ACCOUNT_TAKE, &account.to_string(), &()).await })
+    }
+
+    fn account_origins(&self, account: AccountId) -> AdminAnswer<'_, AccountOrigins> {
+        Box::pin(async move { self.call(&routes::ACCOUNT_ORIGINS, &account.to_string(), &()).await })
+    }
+
+    fn account_rebind(&self, account: AccountId, to: OriginsView) -> AdminAnswer<'_, AccountOrigins> {
+        Box::pin(async move { self.call(&routes::ACCOUNT_REBIND, &account.to_string(), &to).await })
     }
 
     fn account_unblock(&self, account: Option<AccountId>) -> AdminAnswer<'_, u64> {

@@ -3,13 +3,14 @@
 //! One table, [`routes`], names every call with its method, path and bodies; client and server are both written against
 //! its entries, so that they cannot drift apart.
 
+mod body;
 mod client;
 mod routes;
 mod server;
 mod socket;
 
 pub use client::{AdminClient, connect};
-pub use routes::ServerFacts;
+pub use routes::{SealedView, ServerFacts, ServerStatus};
 pub use server::{AdminServer, ServerControl};
 pub use socket::{SocketLock, StartTurn, is_held};
 

@@ -1,9 +1,10 @@
 //! Every call of `/api/v1`: method, path and the types of both bodies, once for client and server.
 
 use claviger_admin::{
-    AccountAdd, AccountAdded, AccountChange, AccountList, AccountView, ImportReport, KeyCreate, KeyCreated, KeyList, KeyView, ProcessList,
-    Reloaded, StatusView, TokenAsk, TokenList,
+    AccountAdd, AccountAdded, AccountChange, AccountList, AccountOrigins, AccountTaken, AccountView, AdminError, ErrorCode, ImportReport,
+    KeyCreate, KeyCreated, KeyList, KeyView, OriginsView, ProcessList, Reloaded, StatusView, TokenAsk, TokenList,
 };
+use claviger_domain::time::Timestamp;
 use http::Method;
 use serde::{Deserialize, Serialize};
 use std::marker::PhantomData;
@@ -62,6 +63,12 @@ pub const ACCOUNT_UNBLOCK: Route<Unblock, Unblocked> = Route::new(Method::POST, 
 pub const ACCOUNT_CHANGE: Route<AccountChange, AccountView> = Route::new(Method::PATCH, "/api/v1/accounts/{id}");
 /// Removes an account.
 pub const ACCOUNT_REMOVE: Route<(), ()> = Route::new(Method::DELETE, "/api/v1/accounts/{id}");
+/// Ends a quarantine.
+pub const ACCOUNT_TAKE: Route<(), AccountTaken> = Route::new(Method::POST, "/api/v1/accounts/take/{id}");
+/// Where an account's secret may go.
+pub const ACCOUNT_ORIGINS: Route<(), AccountOrigins> = Route::new(Method::GET, "/api/v1/accounts/origins/{id}");
+/// Binds an account's secret to where its provider is now.
+pub const ACCOUNT_REBIND: Route<OriginsView, AccountOrigins> = Route::new(Method::POST, "/api/v1/accounts/rebind/{id}");
 /// Gives tokens.
 pub const TOKEN: Route<TokenAsk, TokenList> = Route::new(Method::POST, "/api/v1/tokens");
 /// Makes a virtual key.
@@ -104,9 +111,31 @@ pub struct Unblocked {
 pub struct ServerStatus {
     /// The process.
     pub server: ServerFacts,
-    /// The vault.
+    /// Why the vault is not open yet, where it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed: Option<SealedView>,
+    /// The vault; absent while it is sealed.
     #[serde(flatten)]
-    pub status: StatusView,
+    pub status: Option<StatusView>,
+}
+
+/// Why a server has not opened its vault yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealedView {
+    /// What is missing, lower case without a full stop.
+    pub why: String,
+    /// What a person can do, or type.
+    pub hint: String,
+    /// When the server tries again by itself.
+    #[serde(with = "claviger_admin::time_text")]
+    pub retry_at: Timestamp,
+}
+
+impl SealedView {
+    /// The error for every call that needs the vault.
+    pub fn error(&self) -> AdminError {
+        AdminError::new(ErrorCode::Sealed, format!("the vault is sealed: {}", self.why)).hint(self.hint.clone())
+    }
 }
 
 /// The process that serves.

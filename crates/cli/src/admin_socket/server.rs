@@ -1,13 +1,14 @@
 //! Serves the control plane on the socket: who connects, what is asked, and the answer as JSON.
 
-use super::routes::{self, ASK_MAX_BYTES, Route, ServerFacts, ServerStatus, Unblocked};
+use super::body::{gathered, written};
+use super::routes::{self, ASK_MAX_BYTES, Route, SealedView, ServerFacts, ServerStatus, Unblocked};
 use super::socket;
 use claviger_admin::{Admin, AdminError, ErrorBody, ErrorCode, Reloaded};
-use claviger_domain::id::AccountId;
+use claviger_domain::id::{AccountId, InvalidId};
 use claviger_domain::virtual_key::Accessor;
 use claviger_runtime::{BoxFuture, Clock, Supervisor, best_effort};
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::{Full, LengthLimitError, Limited};
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -34,6 +35,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What only a running server can do.
 pub trait ServerControl: Send + Sync + 'static {
+    /// The control plane; [`ErrorCode::Sealed`] while the vault is not open yet.
+    fn admin(&self) -> Result<&dyn Admin, AdminError>;
+
+    /// Why the vault is not open yet, where it is not.
+    fn sealed(&self) -> Option<SealedView>;
+
     /// The process.
     fn facts(&self) -> ServerFacts;
 
@@ -47,9 +54,7 @@ pub trait ServerControl: Send + Sync + 'static {
 /// The control plane behind the socket. Cheap to clone.
 #[derive(Clone)]
 pub struct AdminServer {
-    /// The control plane.
-    pub admin: Arc<dyn Admin>,
-    /// The server itself.
+    /// The server itself, and the way to the control plane.
     pub control: Arc<dyn ServerControl>,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
@@ -120,11 +125,11 @@ impl AdminServer {
             Err(error) => Err(error),
         };
         match answered {
-            Ok(body) => respond(StatusCode::OK, &body),
+            Ok(body) => respond(StatusCode::OK, body),
             Err(error) => {
                 let status = StatusCode::from_u16(error.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-                let body = best_effort("an error as JSON", serde_json::to_vec(&ErrorBody { error })).unwrap_or_default();
-                respond(status, &body)
+                let body = best_effort("an error as JSON", written(&ErrorBody { error })).unwrap_or_default();
+                respond(status, body)
             }
         }
     }
@@ -136,8 +141,8 @@ impl AdminServer {
             return Err(too_large());
         }
         tokio::select! {
-            read = Limited::new(body, ASK_MAX_BYTES).collect() => match read {
-                Ok(body) => Ok(Zeroizing::new(body.to_bytes().to_vec())),
+            read = gathered(Limited::new(body, ASK_MAX_BYTES)) => match read {
+                Ok(body) => Ok(body),
                 Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
                 Err(error) => Err(AdminError::failed(&*error)),
             },
@@ -171,8 +176,8 @@ impl std::fmt::Debug for AdminServer {
     }
 }
 
-fn respond(status: StatusCode, body: &[u8]) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::copy_from_slice(body)));
+fn respond(status: StatusCode, body: Zeroizing<Vec<u8>>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from_owner(body)));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
@@ -206,37 +211,41 @@ where
         let answer = ask.map(|ask| work(server, id, ask));
         Box::pin(async move {
             let answer = answer?.await?;
-            serde_json::to_vec(&answer).map(Zeroizing::new).map_err(|error| AdminError::failed(&error))
+            written(&answer).map_err(|error| AdminError::failed(&error))
         })
     });
     Endpoint { method, path, work }
 }
 
 /// Every call. Fixed paths stand before those with an id.
-fn endpoints() -> [Endpoint; 14] {
+fn endpoints() -> [Endpoint; 17] {
     [
         on(routes::STATUS, |server, _, ()| async move {
-            let status = server.admin.status().await?;
-            Ok(ServerStatus { server: server.control.facts(), status })
+            let sealed = server.control.sealed();
+            let status = if sealed.is_none() { Some(server.control.admin()?.status().await?) } else { None };
+            Ok(ServerStatus { server: server.control.facts(), sealed, status })
         }),
-        on(routes::PROCESSES, |server, _, ()| async move { server.admin.processes().await }),
-        on(routes::ACCOUNT_LIST, |server, _, ()| async move { server.admin.account_list().await }),
-        on(routes::ACCOUNT_ADD, |server, _, account| async move { server.admin.account_add(account).await }),
-        on(routes::ACCOUNT_IMPORT, |server, _, import| async move { server.admin.account_import(import.accounts).await }),
+        on(routes::PROCESSES, |server, _, ()| async move { server.control.admin()?.processes().await }),
+        on(routes::ACCOUNT_LIST, |server, _, ()| async move { server.control.admin()?.account_list().await }),
+        on(routes::ACCOUNT_ADD, |server, _, account| async move { server.control.admin()?.account_add(account).await }),
+        on(routes::ACCOUNT_IMPORT, |server, _, import| async move { server.control.admin()?.account_import(import.accounts).await }),
         on(routes::ACCOUNT_UNBLOCK, |server, _, ask| async move {
-            let lifted = server.admin.account_unblock(ask.account.map(AccountId)).await?;
+            let lifted = server.control.admin()?.account_unblock(ask.account.map(AccountId)).await?;
             Ok(Unblocked { lifted })
         }),
-        on(routes::ACCOUNT_CHANGE, |server, id, change| async move { server.admin.account_change(read(&id)?, change).await }),
-        on(routes::ACCOUNT_REMOVE, |server, id, ()| async move { server.admin.account_remove(read(&id)?).await }),
+        on(routes::ACCOUNT_CHANGE, |server, id, change| async move { server.control.admin()?.account_change(read(&id)?, change).await }),
+        on(routes::ACCOUNT_REMOVE, |server, id, ()| async move { server.control.admin()?.account_remove(read(&id)?).await }),
+        on(routes::ACCOUNT_TAKE, |server, id, ()| async move { server.control.admin()?.account_take(read(&id)?).await }),
+        on(routes::ACCOUNT_ORIGINS, |server, id, ()| async move { server.control.admin()?.account_origins(read(&id)?).await }),
+        on(routes::ACCOUNT_REBIND, |server, id, to| async move { server.control.admin()?.account_rebind(read(&id)?, to).await }),
         on(routes::TOKEN, |server, _, mut ask| async move {
             // The peer was checked to be this user; what it says of itself is not believed.
             ask.actor = format!("uid {}", socket::own_uid());
-            server.admin.token(ask).await
+            server.control.admin()?.token(ask).await
         }),
-        on(routes::KEY_CREATE, |server, _, key| async move { server.admin.key_create(key).await }),
-        on(routes::KEY_LIST, |server, _, ()| async move { server.admin.key_list().await }),
-        on(routes::KEY_REVOKE, |server, id, ()| async move { server.admin.key_revoke(read::<Accessor>(&id)?).await }),
+        on(routes::KEY_CREATE, |server, _, key| async move { server.control.admin()?.key_create(key).await }),
+        on(routes::KEY_LIST, |server, _, ()| async move { server.control.admin()?.key_list().await }),
+        on(routes::KEY_REVOKE, |server, id, ()| async move { server.control.admin()?.key_revoke(read::<Accessor>(&id)?).await }),
         on(routes::RELOAD, |server, _, ()| async move { server.control.reload().await }),
         on(routes::SHUTDOWN, |server, _, ()| async move {
             server.control.shutdown();
@@ -245,6 +254,7 @@ fn endpoints() -> [Endpoint; 14] {
     ]
 }
 
-fn read<T: std::str::FromStr<Err: std::fmt::Display>>(id: &str) -> Result<T, AdminError> {
-    id.parse().map_err(|error: T::Err| AdminError::new(ErrorCode::Usage, error.to_string()))
+/// The id in a path. What stands there is not repeated: somebody may have pasted a whole key.
+fn read<T: std::str::FromStr<Err = InvalidId>>(id: &str) -> Result<T, AdminError> {
+    id.parse().map_err(|error: InvalidId| AdminError::new(ErrorCode::Usage, format!("the path holds no {}: {}", error.what, error.why)))
 }

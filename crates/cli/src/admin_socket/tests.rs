@@ -1,11 +1,11 @@
 //! Every call over a real socket, against a control plane that writes down what it was asked.
 
 use super::routes::ASK_MAX_BYTES;
-use super::{AdminServer, ServerControl, ServerFacts, SocketLock, connect, is_held};
+use super::{AdminServer, SealedView, ServerControl, ServerFacts, SocketLock, connect, is_held};
 use claviger_admin::{
-    AccountAdd, AccountAdded, AccountChange, AccountList, AccountView, AddOutcome, Admin, AdminAnswer, AdminError, CredentialAdd,
-    ErrorCode, Exposed, IdentityView, ImportReport, KeyCreate, KeyCreated, KeyList, KeyView, ProcessList, Reloaded, SkippedRow, SourceWord,
-    StandingView, StatusView, TokenAsk, TokenList, TokenView,
+    AccountAdd, AccountAdded, AccountChange, AccountList, AccountOrigins, AccountTaken, AccountView, AddOutcome, Admin, AdminAnswer,
+    AdminError, CredentialAdd, ErrorCode, Exposed, IdentityView, ImportReport, KeyCreate, KeyCreated, KeyList, KeyView, OriginsView,
+    ProcessList, Reloaded, SkippedRow, SourceWord, StandingView, StatusView, TakeOutcome, TokenAsk, TokenList, TokenView,
 };
 use claviger_domain::id::AccountId;
 use claviger_domain::time::Timestamp;
@@ -19,6 +19,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 #[derive(Default)]
 struct Fake {
     asked: Mutex<Vec<String>>,
+    sealed: Mutex<Option<SealedView>>,
 }
 
 impl Fake {
@@ -64,6 +65,8 @@ fn status_view() -> StatusView {
         version: "1".into(),
         started_at: Timestamp(1000),
         providers: Vec::new(),
+        degraded: Vec::new(),
+        warnings: Vec::new(),
         faults: Vec::new(),
         keys_active: 1,
         requests_in_flight: 2,
@@ -101,6 +104,20 @@ impl Admin for Fake {
         self.note(format!("remove {account}"));
         Box::pin(async { Err(AdminError::new(ErrorCode::NotFound, "there is no such account").hint("claviger account list")) })
     }
+    fn account_take(&self, account: AccountId) -> AdminAnswer<'_, AccountTaken> {
+        self.note(format!("take {account}"));
+        Box::pin(async { Ok(AccountTaken { outcome: TakeOutcome::Taken, account: account_view() }) })
+    }
+    fn account_origins(&self, account: AccountId) -> AdminAnswer<'_, AccountOrigins> {
+        self.note(format!("origins {account}"));
+        Box::pin(async {
+            Ok(AccountOrigins { account: account_view(), stored: OriginsView::default(), effective: OriginsView::default() })
+        })
+    }
+    fn account_rebind(&self, account: AccountId, to: OriginsView) -> AdminAnswer<'_, AccountOrigins> {
+        self.note(format!("rebind {account} {:?}", to.inference));
+        Box::pin(async { Ok(AccountOrigins { account: account_view(), stored: OriginsView::default(), effective: to }) })
+    }
     fn account_unblock(&self, account: Option<AccountId>) -> AdminAnswer<'_, u64> {
         self.note(format!("unblock {account:?}"));
         Box::pin(async { Ok(2) })
@@ -130,6 +147,12 @@ impl Admin for Fake {
 }
 
 impl ServerControl for Fake {
+    fn admin(&self) -> Result<&dyn Admin, AdminError> {
+        self.sealed().map_or(Ok(self), |sealed| Err(sealed.error()))
+    }
+    fn sealed(&self) -> Option<SealedView> {
+        self.sealed.lock().unwrap().clone()
+    }
     fn facts(&self) -> ServerFacts {
         ServerFacts { pid: 1, listen: "l".into(), home: "h".into(), log: None, simulator: None }
     }
@@ -156,7 +179,7 @@ fn run() -> Running {
     let listener = lock.listen().unwrap();
     let fake = Arc::new(Fake::default());
     let supervisor = Arc::new(Supervisor::new());
-    let server = AdminServer { admin: fake.clone(), control: fake.clone(), clock: Arc::new(SystemClock) };
+    let server = AdminServer { control: fake.clone(), clock: Arc::new(SystemClock) };
     supervisor.spawn("server", server.serve(listener, supervisor.clone()));
     Running { fake, socket, supervisor, lock, folder }
 }
@@ -189,6 +212,10 @@ async fn every_call_arrives_and_its_answer_comes_back() {
     assert_eq!(client.account_change(AccountId(7), change).await, Ok(account_view()));
     let refused = AdminError::new(ErrorCode::NotFound, "there is no such account").hint("claviger account list");
     assert_eq!(client.account_remove(AccountId(9)).await, Err(refused));
+    assert_eq!(client.account_take(AccountId(7)).await.unwrap().outcome, TakeOutcome::Taken);
+    assert_eq!(client.account_origins(AccountId(7)).await.unwrap().stored, OriginsView::default());
+    let to = OriginsView { inference: vec!["https://x.example:443".into()], ..OriginsView::default() };
+    assert_eq!(client.account_rebind(AccountId(7), to.clone()).await.unwrap().effective, to);
     assert_eq!(client.account_unblock(Some(AccountId(7))).await, Ok(2));
     assert_eq!(client.account_unblock(None).await, Ok(2));
     let ask = TokenAsk { provider: "p".into(), account: None, all: false, session: None, actor: "a liar".into() };
@@ -205,6 +232,9 @@ async fn every_call_arrives_and_its_answer_comes_back() {
         "add p sk-test-1".to_owned(),
         "change 7 Some(-3)".to_owned(),
         "remove 9".to_owned(),
+        "take 7".to_owned(),
+        "origins 7".to_owned(),
+        "rebind 7 [\"https://x.example:443\"]".to_owned(),
         "unblock Some(AccountId(7))".to_owned(),
         "unblock None".to_owned(),
         format!("token p by uid {uid}"),
@@ -212,6 +242,23 @@ async fn every_call_arrives_and_its_answer_comes_back() {
         "shutdown".to_owned(),
     ];
     assert_eq!(*running.fake.asked.lock().unwrap(), expected);
+}
+
+#[tokio::test]
+async fn a_sealed_server_tells_how_it_stands_and_nothing_else() {
+    let running = run();
+    let sealed = SealedView { why: "the keyring is locked".into(), hint: "unlock it".into(), retry_at: Timestamp(1_000) };
+    *running.fake.sealed.lock().unwrap() = Some(sealed.clone());
+    let client = connect(&running.socket).await.unwrap().unwrap();
+    let full = client.server_status().await.unwrap();
+    assert_eq!((full.server, full.sealed, full.status), (running.fake.facts(), Some(sealed.clone()), None));
+    for error in [client.status().await.unwrap_err(), client.key_list().await.unwrap_err(), client.account_list().await.unwrap_err()] {
+        assert_eq!((error.code, error.code.exit_code()), (ErrorCode::Sealed, 3));
+        assert_eq!(error, sealed.error());
+    }
+    assert_eq!(client.reload().await.unwrap().providers, 2);
+    assert_eq!(client.shutdown().await.unwrap().pid, 1);
+    assert_eq!(*running.fake.asked.lock().unwrap(), ["shutdown"]);
 }
 
 async fn raw(running: &Running, request: &str) -> String {

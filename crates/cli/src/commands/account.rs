@@ -2,7 +2,9 @@
 
 mod add;
 mod change;
+mod rebind;
 mod remove;
+mod take;
 pub mod words;
 
 pub use change::one_line;
@@ -26,6 +28,8 @@ pub async fn run(context: &Context, args: AccountArgs) -> Result<(), CliError> {
         AccountCommand::Disable { id, cause } => change::disable(context, id, cause).await,
         AccountCommand::Enable { id } => change::enable(context, id).await,
         AccountCommand::Remove { id, yes } => remove::run(context, id, yes).await,
+        AccountCommand::Take { id, yes } => take::run(context, id, yes).await,
+        AccountCommand::Rebind { id, yes } => rebind::run(context, id, yes).await,
         AccountCommand::Unblock { id, all: _ } => change::unblock(context, id).await,
     }
 }

@@ -4,6 +4,7 @@ mod accounts;
 mod clock;
 mod files;
 mod gateway;
+mod kit;
 mod settings;
 mod vault;
 
@@ -91,6 +92,9 @@ async fn look(context: &Context) -> Vec<Finding> {
             None
         }
     };
+    if accounts.is_some() {
+        findings.extend(kit::look(context).await);
+    }
     if let Some(list) = &accounts {
         findings.extend(accounts::standing(list, now));
         findings.extend(accounts::followed(list));

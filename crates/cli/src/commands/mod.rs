@@ -1,17 +1,20 @@
 //! One file a command: each gathers what it needs, asks the control plane, and prints.
 
 mod account;
+mod backup;
 mod completions;
 mod config;
 mod doctor;
 mod down;
 pub mod import;
-mod init;
+pub mod init;
 mod key;
 mod login;
 mod logs;
 mod provider;
 mod ps;
+mod restore;
+mod seal;
 mod serve;
 mod status;
 mod token;
@@ -39,6 +42,9 @@ pub async fn run(context: &Context, command: Command) -> Result<(), CliError> {
         Command::Key(args) => Box::pin(key::run(context, args)).await,
         Command::Config(args) => Box::pin(config::run(context, args)).await,
         Command::Doctor(args) => Box::pin(doctor::run(context, args)).await,
+        Command::Backup(args) => Box::pin(backup::run(context, args)).await,
+        Command::Restore(args) => Box::pin(restore::run(context, args)).await,
+        Command::Seal(args) => Box::pin(seal::run(context, args)).await,
         Command::Completions(args) => Box::pin(completions::run(context, args)).await,
     }
 }

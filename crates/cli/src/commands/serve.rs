@@ -6,6 +6,7 @@ use crate::error::CliError;
 use crate::server::{Server, ServerOptions};
 use crate::{admin_socket, detach};
 use claviger_store::vault_exists;
+use serde::Serialize;
 
 /// Runs the command. Prints one line once requests are answered.
 pub async fn run(context: &Context, args: ServeArgs) -> Result<(), CliError> {
@@ -19,11 +20,25 @@ pub async fn run(context: &Context, args: ServeArgs) -> Result<(), CliError> {
     let log = args.detached.then(|| context.paths.log_file.clone());
     let server = Server::prepare(context, ServerOptions { listen: args.listen, log, ..ServerOptions::default() }).await?;
     let facts = server.facts().clone();
-    server.run(|| ready(context, &facts)).await
+    let sealed = server.sealed();
+    server.run(|| ready(context, &facts, sealed)).await
+}
+
+/// What the one line says as JSON.
+#[derive(Serialize)]
+struct Ready<'a> {
+    #[serde(flatten)]
+    server: &'a admin_socket::ServerFacts,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sealed: Option<admin_socket::SealedView>,
 }
 
 /// The one line.
-fn ready(context: &Context, facts: &admin_socket::ServerFacts) -> Result<(), CliError> {
-    tracing::info!(listen = %facts.listen, pid = facts.pid, "serving");
-    context.output.event(facts, || format!("ready: http://{} (pid {})", facts.listen, facts.pid))
+fn ready(context: &Context, server: &admin_socket::ServerFacts, sealed: Option<admin_socket::SealedView>) -> Result<(), CliError> {
+    tracing::info!(listen = %server.listen, pid = server.pid, "serving");
+    let ready = Ready { server, sealed };
+    context.output.event(&ready, || match &ready.sealed {
+        None => format!("ready: http://{} (pid {})", server.listen, server.pid),
+        Some(sealed) => format!("sealed: http://{} (pid {}): {}; {}", server.listen, server.pid, sealed.why, sealed.hint),
+    })
 }

@@ -7,7 +7,7 @@ use crate::args::{SealKind, UpArgs};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::server::{Server, ServerOptions};
-use crate::welcome::Welcome;
+use crate::welcome::{SealedWelcome, Welcome};
 use crate::{admin_socket, detach, wire_up};
 use claviger_store::vault_exists;
 
@@ -31,7 +31,12 @@ pub async fn run(context: &Context, args: UpArgs) -> Result<(), CliError> {
     if args.detach {
         let client = detach::start(context, &serve_arguments(&args)).await?;
         drop(turn);
-        let facts = client.server_status().await?.server;
+        let status = client.server_status().await?;
+        let facts = status.server;
+        if let Some(sealed) = status.sealed {
+            let welcome = SealedWelcome::new(facts, sealed);
+            return context.output.data(&welcome, || welcome.text());
+        }
         let catalogue = &loaded.pool.catalogue;
         let adopted = adopt::adopt(context, &client, catalogue, consent).await?;
         let welcome = Welcome::gather(&client, facts, catalogue, adopted).await?;
@@ -39,9 +44,13 @@ pub async fn run(context: &Context, args: UpArgs) -> Result<(), CliError> {
     }
     let server = Server::prepare(context, ServerOptions { listen: args.listen, ..ServerOptions::default() }).await?;
     drop(turn);
+    if let Some(sealed) = server.sealed() {
+        let welcome = SealedWelcome::new(server.facts().clone(), sealed);
+        return server.run(|| context.output.data(&welcome, || welcome.text())).await;
+    }
     let catalogue = &loaded.pool.catalogue;
-    let adopted = adopt::adopt(context, server.admin(), catalogue, consent).await?;
-    let welcome = Welcome::gather(server.admin(), server.facts().clone(), catalogue, adopted).await?;
+    let adopted = adopt::adopt(context, server.admin()?, catalogue, consent).await?;
+    let welcome = Welcome::gather(server.admin()?, server.facts().clone(), catalogue, adopted).await?;
     server.run(|| context.output.data(&welcome, || welcome.text())).await
 }
 
@@ -74,12 +83,17 @@ fn serve_arguments(args: &UpArgs) -> Vec<String> {
 
 /// A second `up -d` finds what it wants; a second `up` cannot serve where another does.
 async fn runs_already(context: &Context, client: &admin_socket::AdminClient, args: &UpArgs) -> Result<(), CliError> {
-    let facts = client.server_status().await?.server;
+    let status = client.server_status().await?;
+    let facts = status.server;
     let message = format!("a server runs already: http://{} (pid {})", facts.listen, facts.pid);
     if !args.detach {
         return Err(CliError::refused(message).hint("claviger status, or claviger down"));
     }
     context.output.note(&message);
+    if let Some(sealed) = status.sealed {
+        let welcome = SealedWelcome::new(facts, sealed);
+        return context.output.data(&welcome, || welcome.text());
+    }
     let loaded = wire_up::load_settings(&context.paths, &context.env, None)?;
     let adopted = adopt::adopt(context, client, &loaded.pool.catalogue, consent(args)).await?;
     let welcome = Welcome::gather(client, facts, &loaded.pool.catalogue, adopted).await?;

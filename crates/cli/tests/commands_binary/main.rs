@@ -8,5 +8,6 @@ mod import;
 mod key;
 mod login;
 mod sandbox;
+mod seal;
 mod served;
 mod token;

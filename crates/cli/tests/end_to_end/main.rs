@@ -4,7 +4,15 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "what fails in a test may panic")]
 
+#[cfg(target_os = "linux")]
+mod hardening;
 mod imports;
+mod kit;
 mod leaks;
+#[cfg(target_os = "linux")]
+mod memory;
 mod processes;
+mod rebind;
+mod restore;
 mod stage;
+mod tampering;

@@ -88,8 +88,13 @@ impl Stage {
 
     /// Starts `serve` on a free port and waits for its ready line. Its log goes to `serve.log`.
     pub(crate) fn serve(&self) -> Served {
+        self.serve_with(&[])
+    }
+
+    /// As [`Stage::serve`], with flags of every command.
+    pub(crate) fn serve_with(&self, flags: &[&str]) -> Served {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.path("serve.log")).unwrap();
-        let mut child = self.command(&["serve", "--listen", "127.0.0.1:0"]).stderr(log).spawn().unwrap();
+        let mut child = self.command(&[flags, &["serve", "--listen", "127.0.0.1:0"]].concat()).stderr(log).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let origin = line.split_whitespace().find(|word| word.starts_with("http://")).map(str::to_owned);
@@ -104,6 +109,19 @@ impl Stage {
     }
 }
 
+impl Served {
+    /// The id of the process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends it by SIGKILL, and waits until it is gone.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
 impl Drop for Served {
     fn drop(&mut self) {
         // It may have ended by itself.
@@ -114,6 +132,13 @@ impl Drop for Served {
 
 /// One POST over a fresh connection: status and body.
 pub(crate) async fn post(origin: &str, path: &str, key: &str) -> (u16, String) {
+    let answer = String::from_utf8(post_raw(origin, path, key).await).unwrap();
+    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
+}
+
+/// One POST over a fresh connection: the whole answer, status line and headers included.
+pub(crate) async fn post_raw(origin: &str, path: &str, key: &str) -> Vec<u8> {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let address = origin.strip_prefix("http://").unwrap();
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
@@ -125,9 +150,7 @@ pub(crate) async fn post(origin: &str, path: &str, key: &str) -> (u16, String) {
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.unwrap();
-    let answer = String::from_utf8(answer).unwrap();
-    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
+    answer
 }
 
 /// Everything below a folder, file by file.

@@ -6,3 +6,4 @@ mod demo;
 mod help;
 mod home;
 mod lifecycle;
+mod sealed;

@@ -5,7 +5,7 @@ use claviger_admin::{BlockView, IdentityView, SourceWord, StandingView};
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 
-fn account(id: i64, provider: &str) -> AccountView {
+pub(super) fn account(id: i64, provider: &str) -> AccountView {
     AccountView {
         id,
         provider: provider.to_owned(),
@@ -169,7 +169,7 @@ fn an_account_that_does_not_serve_is_shown_with_what_to_type() {
       follows       /home/ada/.tool/login.json (read on change, never written, never refreshed here)
       since         2027-01-15T07:00:00Z (1 h ago)
       to type       claviger config show --origin
-      to type       claviger account remove 5, then add it again, if the new address is meant
+      to type       claviger account rebind 5, if the new address is meant
 
     account 6
       provider      google
@@ -180,6 +180,26 @@ fn an_account_that_does_not_serve_is_shown_with_what_to_type() {
       grant         6, revision 1
       since         2027-01-15T07:00:00Z (1 h ago)
       to type       claviger account remove 6, then add it again
+    ");
+}
+
+#[test]
+fn an_account_in_quarantine_says_since_when_and_how_it_ends() {
+    let held =
+        AccountView { standing: StandingView::Quarantined { since: Timestamp::from_secs(1_799_996_400) }, ..account(1, "anthropic") };
+    let list = AccountList { accounts: vec![AccountView { blocks: vec![block(1_800_001_800, true)], ..held.clone() }, held] };
+    let standings: Vec<String> = list.accounts.iter().map(|account| words::standing(account, NOW)).collect();
+    assert_eq!(standings, ["blocked, ends in 30 min", "quarantined"]);
+    insta::assert_snapshot!(details(&list.accounts[1], &list, NOW), @r"
+    account 1
+      provider      anthropic
+      kind          oauth
+      standing      in quarantine since 2027-01-15T07:00:00Z: this vault was put back from an older copy; its token serves while it lives, and is not refreshed
+      priority      0
+      source        imported
+      grant         1, revision 1
+      since         2027-01-15T07:00:00Z (1 h ago)
+      to type       claviger account take 1, if this is the copy in use
     ");
 }
 

@@ -2,7 +2,7 @@
 
 use super::super::when;
 use crate::output::printable;
-use claviger_admin::{AccountList, AccountView, BlockView, IdentityView, SourceWord, StandingView};
+use claviger_admin::{AccountList, AccountView, BlockView, IdentityView, SourceWord, StandingView, time_text};
 use claviger_domain::identity::Identity;
 use claviger_domain::time::Timestamp;
 use std::fmt::Write as _;
@@ -76,10 +76,11 @@ pub fn standing(account: &AccountView, now: Timestamp) -> String {
         StandingView::Active => "active",
         StandingView::Disabled { .. } => "disabled",
         StandingView::NeedsLogin { .. } => "needs login",
+        StandingView::Quarantined { .. } => "quarantined",
         StandingView::OriginChanged => "origin changed",
         StandingView::Damaged { .. } => "damaged",
     };
-    let open = account.blocks.iter().filter(|block| block.until > now && account.standing == StandingView::Active);
+    let open = account.blocks.iter().filter(|block| block.until > now && serves(&account.standing));
     // A block of the whole account says more than any of a part.
     let latest = open.max_by_key(|block| (block.scope == WHOLE, block.until));
     match latest {
@@ -89,12 +90,21 @@ pub fn standing(account: &AccountView, now: Timestamp) -> String {
     }
 }
 
+/// Whether an account serves while nothing sets it aside.
+fn serves(standing: &StandingView) -> bool {
+    matches!(standing, StandingView::Active | StandingView::Quarantined { .. })
+}
+
 /// Whether an account can serve, with the cause.
 pub fn standing_in_full(account: &AccountView) -> String {
     match &account.standing {
         StandingView::Active => "active".to_owned(),
         StandingView::Disabled { cause } => format!("disabled: {cause}"),
         StandingView::NeedsLogin { cause } => format!("needs login: {cause}"),
+        StandingView::Quarantined { since } => format!(
+            "in quarantine since {}: this vault was put back from an older copy; its token serves while it lives, and is not refreshed",
+            time_text::format(*since)
+        ),
         StandingView::OriginChanged => format!("the address of {} is not the one that this account was stored for", account.provider),
         StandingView::Damaged { cause } => format!("damaged: {cause}"),
     }
@@ -108,9 +118,10 @@ pub fn remedies(account: &AccountView, now: Timestamp) -> Vec<String> {
         StandingView::Active => {}
         StandingView::Disabled { .. } => remedies.push(format!("claviger account enable {id}")),
         StandingView::NeedsLogin { .. } => remedies.push(login_again(account)),
+        StandingView::Quarantined { .. } => remedies.push(format!("claviger account take {id}, if this is the copy in use")),
         StandingView::OriginChanged => {
             remedies.push("claviger config show --origin".to_owned());
-            remedies.push(format!("claviger account remove {id}, then add it again, if the new address is meant"));
+            remedies.push(format!("claviger account rebind {id}, if the new address is meant"));
         }
         StandingView::Damaged { .. } => remedies.push(format!("claviger account remove {id}, then add it again")),
     }

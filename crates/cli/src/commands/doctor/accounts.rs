@@ -24,7 +24,7 @@ fn trouble(account: &AccountView, now: Timestamp) -> Option<Finding> {
     let hint = || words::remedies(account, now).join("; ");
     match account.standing {
         StandingView::Active | StandingView::Disabled { .. } => None,
-        StandingView::NeedsLogin { .. } => Some(Finding::warn("accounts", detail, hint())),
+        StandingView::NeedsLogin { .. } | StandingView::Quarantined { .. } => Some(Finding::warn("accounts", detail, hint())),
         StandingView::OriginChanged | StandingView::Damaged { .. } => Some(Finding::fail("accounts", detail, hint())),
     }
 }

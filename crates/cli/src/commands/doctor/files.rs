@@ -18,8 +18,15 @@ const ENTRIES_MAX: usize = 10_000;
 pub fn look(paths: &Paths) -> Vec<Finding> {
     let mut findings = home(&paths.home);
     findings.extend(master_key(&paths.master_key, &paths.home));
+    findings.extend(mirrors(paths.mirrors.as_deref()));
     findings.extend(settings(paths));
     findings
+}
+
+/// Whoever can write the mirror decides whether a copy of the vault is noticed. It need not be there.
+fn mirrors(folder: Option<&Path>) -> Option<Finding> {
+    let folder = folder?;
+    private("mirror", folder, &std::fs::symlink_metadata(folder).ok()?)
 }
 
 fn home(home: &Path) -> Vec<Finding> {
@@ -67,7 +74,10 @@ fn master_key(key: &Path, home: &Path) -> Vec<Finding> {
     let metadata = match std::fs::symlink_metadata(key) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            return vec![Finding::ok("key file", format!("{} is not there: a passphrase opens the vault, if there is one", key.display()))];
+            return vec![Finding::ok(
+                "key file",
+                format!("{} is not there: a passphrase or the keyring opens the vault, if there is one", key.display()),
+            )];
         }
         Err(error) => return vec![unreadable("key file", key, &error)],
     };
@@ -149,6 +159,7 @@ mod tests {
             config_file: settings.join("config.toml"),
             providers_dir: settings.join("providers.d"),
             master_key: settings.join("master.key"),
+            mirrors: Some(root.path().join("state")),
             log_file: home.join("claviger.log"),
             home,
         };
@@ -192,6 +203,14 @@ mod tests {
         assert_eq!(bad(&look(&paths)), [""; 0]);
         chmod(&paths.config_file, 0o664);
         assert_eq!(bad(&look(&paths)), ["configuration files"]);
+    }
+
+    #[test]
+    fn a_folder_of_the_mirror_that_others_may_open_is_found() {
+        let (root, paths) = laid_out();
+        std::fs::create_dir(root.path().join("state")).unwrap();
+        chmod(&root.path().join("state"), 0o755);
+        assert_eq!(bad(&look(&paths)), ["mirror"]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Whether a server answers, and whether the gateway's address is its own or free.
 
 use super::{Finding, Verdict};
+use crate::admin_socket::{SealedView, ServerFacts, ServerStatus};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::{admin_socket, port};
@@ -26,6 +27,15 @@ pub enum Server {
         /// Where its gateway listens.
         listen: String,
     },
+    /// It does, and its vault is not open yet.
+    Sealed {
+        /// Its process id.
+        pid: u32,
+        /// Where its gateway listens.
+        listen: String,
+        /// Why.
+        sealed: SealedView,
+    },
     /// None does; commands open the vault themselves.
     Absent,
     /// Its socket is there, and it does not answer as it should.
@@ -48,6 +58,9 @@ impl Server {
             Self::Running { pid, version, started_at, .. } => {
                 Finding::ok("server", format!("process {pid}, version {version}, since {}", time_text::format(*started_at)))
             }
+            Self::Sealed { pid, sealed, .. } => {
+                Finding::fail("server", format!("process {pid} serves nobody, its vault is sealed: {}", sealed.why), sealed.hint.clone())
+            }
             Self::Absent => Finding::ok("server", "none runs; commands open the vault themselves (to start one: claviger up -d)"),
             Self::Broken(error) => Finding::failed("server", error, "claviger down"),
         }
@@ -58,20 +71,21 @@ impl Server {
 pub async fn server(context: &Context) -> Server {
     let asked = async {
         let Some(client) = admin_socket::connect(&context.paths.socket).await? else { return Ok(Server::Absent) };
-        let answer = client.server_status().await?;
-        Ok(Server::Running {
-            pid: answer.server.pid,
-            version: answer.status.version,
-            started_at: answer.status.started_at,
-            listen: answer.server.listen,
-        })
+        let ServerStatus { server: ServerFacts { pid, listen, .. }, sealed, status } = client.server_status().await?;
+        match (sealed, status) {
+            (Some(sealed), _) => Ok(Server::Sealed { pid, listen, sealed }),
+            (None, Some(status)) => Ok(Server::Running { pid, version: status.version, started_at: status.started_at, listen }),
+            (None, None) => {
+                Err(CliError::failed("the server does not say how the vault stands").hint("claviger down, then claviger up -d"))
+            }
+        }
     };
     asked.await.unwrap_or_else(Server::Broken)
 }
 
 /// Whether the gateway's address is the server's own, or free. Nothing where the configuration cannot be read.
 pub async fn address(context: &Context, server: &Server) -> Option<Finding> {
-    if let Server::Running { listen, .. } = server {
+    if let Server::Running { listen, .. } | Server::Sealed { listen, .. } = server {
         return Some(served(listen));
     }
     let environment = context.env.listen_address().ok()?;

@@ -1,4 +1,5 @@
-//! Whether the vault opens, whether its rows can be read, and whether answers of token endpoints are left over.
+//! Whether the vault opens, whether its rows can be read, whether it was put back, and whether answers of token endpoints are
+//! left over.
 
 use super::Finding;
 use super::gateway::Server;
@@ -6,6 +7,8 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::wire_up;
 use claviger_admin::{AccountList, Admin, FaultView};
+use claviger_store::Store;
+use std::path::PathBuf;
 
 /// What the vault holds.
 #[derive(Debug)]
@@ -15,6 +18,18 @@ pub struct Vault {
     keys_active: u64,
     faults: Vec<FaultView>,
     leftovers: Leftovers,
+    copies: Copies,
+}
+
+/// What is known of copies of the vault.
+#[derive(Debug)]
+struct Copies {
+    /// Where the vault's epoch is mirrored.
+    mirrors: Option<PathBuf>,
+    /// What was found when the vault was opened, or is in quarantine since.
+    degraded: Vec<String>,
+    /// What could not be looked at.
+    warnings: Vec<String>,
 }
 
 /// Slots of answers that no refresh took up.
@@ -30,19 +45,20 @@ enum Leftovers {
 pub async fn look(context: &Context, server: &Server) -> Result<Vault, CliError> {
     if server.is_running() {
         let admin = context.admin().await?;
-        return gather(&*admin, Leftovers::NotCounted).await;
+        return gather(&*admin, Leftovers::NotCounted, context).await;
     }
     let opened = wire_up::open(context).await?;
     let leftovers = Leftovers::Counted(opened.store.spill_list().await?.len());
-    let vault = gather(&opened.pool, leftovers).await;
+    let vault = gather(&opened.pool, leftovers, context).await;
     opened.close().await;
     vault
 }
 
-async fn gather(admin: &dyn Admin, leftovers: Leftovers) -> Result<Vault, CliError> {
+async fn gather(admin: &dyn Admin, leftovers: Leftovers, context: &Context) -> Result<Vault, CliError> {
     let status = admin.status().await?;
     let accounts = admin.account_list().await?;
-    Ok(Vault { accounts, keys_active: status.keys_active, faults: status.faults, leftovers })
+    let copies = Copies { mirrors: context.paths.mirrors.clone(), degraded: status.degraded, warnings: status.warnings };
+    Ok(Vault { accounts, keys_active: status.keys_active, faults: status.faults, leftovers, copies })
 }
 
 /// A vault that could not be asked.
@@ -61,7 +77,7 @@ impl Vault {
             "vault",
             format!("it opens; accounts: {}, virtual keys that work: {}", self.accounts.accounts.len(), self.keys_active),
         );
-        vec![opens, self.rows(), self.spill()]
+        vec![opens, self.rows(), self.copies.finding(), self.spill()]
     }
 
     fn rows(&self) -> Finding {
@@ -90,13 +106,48 @@ impl Vault {
     }
 }
 
+impl Copies {
+    fn finding(&self) -> Finding {
+        const CHECK: &str = "copies";
+        const TAKE: &str = "claviger account list, then claviger account take ID for what is used here alone";
+        let Some(mirrors) = &self.mirrors else {
+            let detail = "neither XDG_STATE_HOME nor HOME is set: a vault that is put back from an older copy is not noticed";
+            return Finding::warn(CHECK, detail, "export XDG_STATE_HOME=DIR");
+        };
+        if !self.degraded.is_empty() {
+            return Finding::warn(CHECK, self.degraded.join("; "), TAKE);
+        }
+        if !self.warnings.is_empty() {
+            let hint =
+                format!("see that {} is yours alone (chmod 700), and that no older copy of the vault was put back", mirrors.display());
+            return Finding::warn(CHECK, self.warnings.join("; "), hint);
+        }
+        Finding::ok(CHECK, format!("the vault is as new as its mirror in {}", mirrors.display()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::commands::doctor::Verdict;
 
     fn vault(faults: Vec<FaultView>, leftovers: Leftovers) -> Vault {
-        Vault { accounts: AccountList { accounts: Vec::new() }, keys_active: 0, faults, leftovers }
+        let copies = Copies { mirrors: Some("/s/claviger".into()), degraded: Vec::new(), warnings: Vec::new() };
+        Vault { accounts: AccountList { accounts: Vec::new() }, keys_active: 0, faults, leftovers, copies }
+    }
+
+    #[test]
+    fn a_quarantine_an_unusable_mirror_and_no_mirror_at_all_deserve_a_look() {
+        let copies = |mirrors: Option<&str>, degraded: &[&str], warnings: &[&str]| Copies {
+            mirrors: mirrors.map(PathBuf::from),
+            degraded: degraded.iter().map(|text| (*text).to_owned()).collect(),
+            warnings: warnings.iter().map(|text| (*text).to_owned()).collect(),
+        };
+        let held = copies(Some("/s"), &["1 account is in quarantine"], &[]).finding();
+        assert_eq!(held.verdict, Verdict::Warn);
+        assert!(held.hint.unwrap().contains("claviger account take"));
+        assert_eq!(copies(Some("/s"), &[], &["it was not there"]).finding().verdict, Verdict::Warn);
+        assert_eq!(copies(None, &[], &[]).finding().hint.as_deref(), Some("export XDG_STATE_HOME=DIR"));
     }
 
     #[test]
@@ -104,7 +155,7 @@ mod tests {
         let fault = FaultView { row: "grants 3".to_owned(), why: "access is damaged".to_owned() };
         let findings = vault(vec![fault], Leftovers::Counted(2)).findings();
         let verdicts: Vec<Verdict> = findings.iter().map(|finding| finding.verdict).collect();
-        assert_eq!(verdicts, [Verdict::Ok, Verdict::Fail, Verdict::Warn]);
+        assert_eq!(verdicts, [Verdict::Ok, Verdict::Fail, Verdict::Ok, Verdict::Warn]);
         assert!(findings[1].detail.contains("grants 3: access is damaged"));
         let findings = vault(Vec::new(), Leftovers::NotCounted).findings();
         assert!(findings.iter().all(|finding| finding.verdict == Verdict::Ok));
