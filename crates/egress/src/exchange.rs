@@ -1,8 +1,8 @@
 //! One token request on a connection of its own: the answer raw and whole, or a failure that says whether a byte left.
 
 use crate::error::{EgressError, FirstByte};
-use crate::limits::{ANSWER_MAX_BYTES, HEADERS_MAX, HEADERS_MAX_BYTES, LATE_READ_ROUNDS};
-use crate::stream::Stream;
+use crate::limits::{ANSWER_MAX_BYTES, HEADERS_MAX, HEADERS_MAX_BYTES, LATE_READ_ROUNDS, LATE_READ_WITHIN};
+use crate::stream::{Arrived, Stream};
 use bytes::Bytes;
 use claviger_runtime::Clock;
 use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, DATE, HOST, HeaderName, RETRY_AFTER};
@@ -110,7 +110,7 @@ impl FreshConnection {
     pub async fn send(self, request: Request<Bytes>, deadline: Duration, clock: &dyn Clock) -> Result<RawAnswer, SendFailure> {
         let sent = Arc::new(AtomicBool::new(false));
         let stream = Witness { stream: self.stream, sent: Arc::clone(&sent) };
-        exchange(stream, self.host, request, clock.sleep(deadline)).await.map_err(|why| {
+        exchange(stream, self.host, request, deadline, clock).await.map_err(|why| {
             let first_byte = if sent.load(Ordering::Acquire) { FirstByte::Sent } else { FirstByte::NotSent };
             SendFailure { first_byte, why }
         })
@@ -122,9 +122,12 @@ async fn exchange(
     stream: Witness,
     host: HeaderValue,
     request: Request<Bytes>,
-    mut deadline: impl Future<Output = ()> + Unpin,
+    deadline: Duration,
+    clock: &dyn Clock,
 ) -> Result<RawAnswer, ExchangeError> {
+    let mut deadline = clock.sleep(deadline);
     let request = addressed(host, request)?;
+    let arrived = stream.stream.arrived();
     let (mut sender, connection) = http1::Builder::new()
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEADERS_MAX_BYTES as usize)
@@ -154,17 +157,29 @@ async fn exchange(
             () = &mut deadline => break,
         }
     }
-    // A process that stood still past the deadline has the answer in its socket: what has arrived is read, and nothing is
-    // waited for.
+    // A process that stood still past the deadline has the answer in its socket: what has arrived is read, and nothing more is
+    // waited for than that the runtime tells of it, which on a busy machine may take a while.
+    let mut patience = clock.sleep(LATE_READ_WITHIN);
     for _turn in 0..LATE_READ_ROUNDS {
         tokio::select! {
             biased;
             done = &mut answer => return done,
             ended = &mut connection, if connection_runs => { drop(ended); connection_runs = false; }
-            () = tokio::task::yield_now() => {}
+            () = turn(&arrived) => {}
+            () = &mut patience => break,
         }
     }
     Err(ExchangeError::Deadline)
+}
+
+/// The next turn of somebody who reads: when the runtime has told of the bytes that wait in the socket; at once where there are
+/// none, so that what was read is handed on.
+async fn turn(arrived: &Arrived) {
+    if !arrived.is_unread() {
+        return tokio::task::yield_now().await;
+    }
+    let mut is_told = false;
+    std::future::poll_fn(|_context| if std::mem::replace(&mut is_told, true) { Poll::Ready(()) } else { Poll::Pending }).await;
 }
 
 fn addressed(host: HeaderValue, request: Request<Bytes>) -> Result<Request<Full<Bytes>>, ExchangeError> {

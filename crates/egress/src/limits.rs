@@ -51,3 +51,7 @@ pub const ANSWER_MAX_BYTES: usize = 64 * 1024;
 /// Turns in which an answer that has arrived is still read after its deadline: an answer of [`ANSWER_MAX_BYTES`] comes in reads of
 /// at least 8 KiB, each handed on in a turn or two.
 pub const LATE_READ_ROUNDS: usize = 64;
+
+/// How long after its deadline an answer that waits in the socket is read: long beside the pause in which a busy machine lets the
+/// runtime tell of it, short beside the deadline itself.
+pub const LATE_READ_WITHIN: Duration = Duration::from_secs(5);

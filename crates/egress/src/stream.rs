@@ -5,8 +5,9 @@ use claviger_runtime::best_effort;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
-use rustix::net::sockopt;
+use rustix::net::{RecvFlags, recv, sockopt};
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::net::TcpStream;
@@ -33,6 +34,29 @@ pub(crate) enum Stream {
     Clear(TokioIo<TcpStream>),
     /// The handshake is done. Boxed, since its state is large.
     Tls(Box<TokioIo<TlsStream<TcpStream>>>),
+}
+
+impl Stream {
+    /// Another hold on the socket, that tells what has arrived there. Where the system gives none, nothing has.
+    pub(crate) fn arrived(&self) -> Arrived {
+        let socket = match self {
+            Self::Clear(io) => io.inner(),
+            Self::Tls(io) => io.inner().get_ref().0,
+        };
+        Arrived(best_effort("look at a socket beside its reader", socket.as_fd().try_clone_to_owned()))
+    }
+}
+
+/// Tells what the system has received for a connection, whether or not the runtime has told of it yet.
+#[derive(Debug)]
+pub(crate) struct Arrived(Option<OwnedFd>);
+
+impl Arrived {
+    /// Whether bytes, or the end, wait in the socket.
+    pub(crate) fn is_unread(&self) -> bool {
+        let look = |socket| recv(socket, &mut [0_u8; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT).is_ok();
+        self.0.as_ref().is_some_and(look)
+    }
 }
 
 impl Connection for Stream {
@@ -88,5 +112,32 @@ impl Write for Stream {
             Self::Clear(io) => Pin::new(io).poll_shutdown(context),
             Self::Tls(io) => Pin::new(io).poll_shutdown(context),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    #[tokio::test]
+    async fn what_waits_in_a_socket_is_seen_before_it_is_read_and_so_is_the_end() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut theirs, _) = listener.accept().await.unwrap();
+        let mut stream = Stream::Clear(TokioIo::new(ours));
+        let arrived = stream.arrived();
+        assert!(!arrived.is_unread());
+
+        theirs.write_all(b"x").await.unwrap();
+        let Stream::Clear(io) = &mut stream else { unreachable!() };
+        io.inner().readable().await.unwrap();
+        assert!(arrived.is_unread());
+        assert_eq!(io.inner_mut().read_u8().await.unwrap(), b'x');
+        assert!(!arrived.is_unread());
+
+        drop(theirs);
+        assert_eq!(io.inner_mut().read(&mut [0; 1]).await.unwrap(), 0);
+        assert!(arrived.is_unread(), "the end stays");
     }
 }

@@ -192,7 +192,13 @@ impl claviger_runtime::Clock for OnSignal {
         Duration::ZERO
     }
     fn sleep(&self, _duration: Duration) -> claviger_runtime::BoxFuture<'static, ()> {
-        let signal = self.0.lock().unwrap().take().unwrap();
-        Box::pin(async move { signal.await.unwrap() })
+        // Only the first sleep ends: what comes after the deadline must not need a second one.
+        let signal = self.0.lock().unwrap().take();
+        Box::pin(async move {
+            match signal {
+                Some(signal) => signal.await.unwrap(),
+                None => std::future::pending().await,
+            }
+        })
     }
 }
