@@ -1,6 +1,6 @@
 //! A stage: a provider that keeps a ledger, a vault in a folder of its own, and a clock that all workers read.
 
-use crate::hand::Hand;
+use crate::hand::{Hand, served};
 use crate::wire::{Known, Wire};
 use claviger_admin::{Admin, KeyCreate};
 use claviger_contract::{Admission, Answer, Ask, Attempt, Broker, Refusal};
@@ -33,6 +33,10 @@ const LEASE_TURNS: usize = 8;
 const STEP: Duration = Duration::from_secs(4);
 /// How long such a step lasts on the machine's own clock.
 const STEP_LASTS: Duration = Duration::from_millis(4);
+/// The same where a request may be on its way: its 30 s are a good part of a second then.
+const LEISURELY_STEP_LASTS: Duration = Duration::from_millis(60);
+/// Rests of a minute that a worker may need before it is served.
+const RESTS_MAX: u32 = 10;
 /// The pause between two moves of the clock, which goes as fast as the machine's own between the jumps.
 const TICK: Duration = Duration::from_millis(2);
 
@@ -149,12 +153,21 @@ impl Stage {
 
     /// Time goes by in steps that are short beside every deadline, so that nobody who is at work misses one.
     pub(crate) async fn pass(&self, by: Duration) {
+        self.pass_in_steps(by, STEP_LASTS).await;
+    }
+
+    /// Time goes by, and leaves an exchange with the provider as long as it may need on a busy machine.
+    pub(crate) async fn pass_at_leisure(&self, by: Duration) {
+        self.pass_in_steps(by, LEISURELY_STEP_LASTS).await;
+    }
+
+    async fn pass_in_steps(&self, by: Duration, each_lasts: Duration) {
         let mut left = by;
         while left > Duration::ZERO {
             let step = left.min(STEP);
             self.advance(step);
             left -= step;
-            tokio::time::sleep(STEP_LASTS).await;
+            tokio::time::sleep(each_lasts).await;
         }
     }
 
@@ -175,6 +188,19 @@ impl Stage {
             done = work => done,
             () = self.pass(Duration::MAX) => unreachable!("time has no end"),
         }
+    }
+
+    /// A worker that is served once its rests have ended. While time passes a thousand times as fast as on the machine, a dial on a busy
+    /// one may outlast its deadline although the peer is there, and the grant rests once more.
+    pub(crate) async fn served_after_rests(&self, worker: &mut Hand) -> Result<String, String> {
+        for _ in 0..RESTS_MAX {
+            let answer = worker.ask("request").await?;
+            if !answer.starts_with("refused unavailable") {
+                return served(&answer);
+            }
+            self.pass_at_leisure(Duration::from_mins(1)).await;
+        }
+        worker.served().await
     }
 
     /// The virtual key of the stage.

@@ -31,7 +31,7 @@ enum Before {
 /// Hours offline, by each kind of bad weather.
 pub(crate) async fn offline(args: &Args) -> Vec<Row> {
     let mut row = Row::new(format!("offline: {WORKERS} processes for hours without resolver, peer or TLS"));
-    let turns = args.turns(1, 20);
+    let turns = args.turns(1, 10);
     let mut dice = Dice::new(args.seed, "offline");
     let mut hours = Duration::ZERO;
     let mut stage = Stage::with_wire(Rotation::Strict).await;
@@ -70,9 +70,10 @@ async fn gather(stage: &mut Stage) -> Result<Vec<Hand>, String> {
 
 /// The answer to a refresh is lost while the token lives on.
 async fn lose(stage: &Stage, worker: &mut Hand) -> Result<(), String> {
+    let token = worker.served().await?;
     let posts = stage.ledger().refreshes();
     stage.simulator.control().token_fault_next(TokenFault::CloseBeforeRead);
-    stage.advance(LIFE.saturating_sub(Duration::from_secs(150)));
+    stage.advance(stage.left_of(&token)?.saturating_sub(Duration::from_secs(150)));
     worker.ask("sweep").await?;
     worker.served().await?;
     match stage.ledger().refreshes() - posts {
@@ -116,9 +117,9 @@ async fn away(stage: &Stage, workers: &mut [Hand], (weather, before, dice): (Wea
     let took = stage.clock_now().until(begun_at);
     wire.set(Weather::Fair).await;
     // What rests after a failure rests for a minute.
-    stage.pass(Duration::from_mins(2)).await;
+    stage.pass_at_leisure(Duration::from_mins(2)).await;
     for worker in &mut *workers {
-        worker.served().await?;
+        stage.served_after_rests(worker).await?;
     }
     match (ledger.refreshes() - posts, ledger.reuses(), ledger.stale_credentials()) {
         (1, 0, 0) if stage.most_sends() <= 2 => Ok(took),

@@ -4,7 +4,7 @@
 use crate::args::Args;
 use crate::checks::{Part, at_sites};
 use crate::dice::Dice;
-use crate::hand::{Hand, served};
+use crate::hand::Hand;
 use crate::sites::{Site, Theirs};
 use crate::stage::{GRACE, LIFE, Stage};
 use crate::table::Row;
@@ -156,6 +156,6 @@ impl Scene {
 
     async fn settled(&mut self, holder: bool) -> Result<String, String> {
         let hand = if holder { &mut self.holder } else { &mut self.other };
-        served(&hand.ask("request").await?)
+        self.stage.served_after_rests(hand).await
     }
 }
