@@ -103,11 +103,15 @@ impl Scene {
         }
         // Past the deadline of the exchange, and of everybody who waits.
         let again = self.other.tell("request").await;
+        // Who has a token is served first: it must not end on its way.
+        let waits = if self.site.is_stored() { again.answer().await.map(|_served| None)? } else { Some(again) };
         for _ in 0..6 {
             self.stage.advance(Duration::from_mins(20 + dice.below(30)));
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        again.answer().await?;
+        if let Some(again) = waits {
+            again.answer().await?;
+        }
         // Who has given the lock back holds nobody up.
         let held = self.site != Site::Ours("lock.freed");
         if held && ledger.refreshes() - posts != sent {
