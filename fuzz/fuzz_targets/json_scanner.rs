@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
-#[allow(dead_code, reason = "the gateway uses more of it")]
+#[expect(dead_code, reason = "the gateway uses more of it")]
 #[path = "../../crates/gateway/src/json.rs"]
 mod json;
 

@@ -85,7 +85,7 @@ async fn serve(
         if *weather.borrow_and_update() == Weather::Refused {
             drop(open.take());
         } else if open.is_none() {
-            open = TcpListener::bind(address).await.ok();
+            open = Some(TcpListener::bind(address).await.expect("nobody takes a port that the wire has just had"));
         }
         let accepted = async {
             match &open {
