@@ -18,4 +18,5 @@ pub mod secret;
 pub mod select;
 pub mod session;
 pub mod time;
+pub mod usage;
 pub mod virtual_key;

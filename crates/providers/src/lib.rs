@@ -4,4 +4,7 @@
 //! are merged ([`catalogue`]). Files of other tools are read by [`import`]. Both are described in `docs/catalogue.md`.
 
 pub mod catalogue;
+pub mod hooks;
 pub mod import;
+pub mod login;
+pub mod usage;
