@@ -1,7 +1,7 @@
 //! The reader of token answers: no bytes make it panic, and a token or a death stands in the bytes that it was read from.
 #![no_main]
 
-use claviger_domain::profile::{RefreshRule, Rotation, TokenEncoding};
+use claviger_domain::profile::{RefreshRule, Rotation, TokenCarry, TokenEncoding, TokenNames};
 use claviger_domain::time::Timestamp;
 use claviger_oauth::{Outcome, RawParts, read_answer};
 use libfuzzer_sys::fuzz_target;
@@ -17,6 +17,8 @@ static RULE: LazyLock<RefreshRule> = LazyLock::new(|| {
         client_id: String::new(),
         client_secret: None,
         encoding: TokenEncoding::Form,
+        carry: TokenCarry::Parameter,
+        names: TokenNames::default(),
         headers: Vec::new(),
         params: Vec::new(),
         rotation: Rotation::Strict,

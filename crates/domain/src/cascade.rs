@@ -14,17 +14,23 @@ pub enum Sourced<T, E> {
 /// The rungs, first asked first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Rung {
+    /// Given to this process when it was started; nowhere written down.
+    Runtime,
+    /// From the configuration.
+    Config,
     /// A login that is refreshed.
     OAuth,
     /// A key that a person gave.
     LoginKey,
+    /// From the environment of this process.
+    Environment,
     /// A key copied from another tool; it may be old.
     ImportedKey,
 }
 
 impl Rung {
     /// All rungs, first asked first.
-    pub const ORDER: [Self; 3] = [Self::OAuth, Self::LoginKey, Self::ImportedKey];
+    pub const ORDER: [Self; 6] = [Self::Runtime, Self::Config, Self::OAuth, Self::LoginKey, Self::Environment, Self::ImportedKey];
 }
 
 /// Asks the sources in order. Only `Absent` falls through: a broken source never silently becomes another account.

@@ -159,11 +159,21 @@ pub enum ResetFormat {
     DurationText,
 }
 
+impl ResetFormat {
+    /// The end that a text in this format names; `None` where it is none. Never panics, and is not capped.
+    pub fn read(self, text: &str, now: Timestamp) -> Option<Timestamp> {
+        reset::read(text, self, now)
+    }
+}
+
 /// The rows of a provider, first match wins, before the defaults of [`classify`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ClassTable {
     /// The rows.
     pub rules: Vec<ClassRule>,
+    /// How far a stamp without a zone is ahead of UTC, in minutes, where the provider is known to mean one zone; such a stamp
+    /// is as good as any other then.
+    pub stamp_offset_minutes: Option<i32>,
 }
 
 /// The facts beside the evidence.

@@ -27,16 +27,28 @@ impl CredentialKind {
 pub enum Source {
     /// `login`, or an account added by hand.
     Login,
-    /// Read from another tool's store or from the environment.
+    /// Read from another tool's store, or copied from the environment.
     Imported,
+    /// Given to this process when it was started. Never in the vault.
+    Runtime,
+    /// Named by the configuration. Never in the vault.
+    Config,
+    /// Found in the environment of this process. Never in the vault.
+    Environment,
 }
 
 impl Source {
+    /// Those that the vault keeps.
+    pub const STORED: [Self; 2] = [Self::Login, Self::Imported];
+
     /// The word in files and output.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Login => "login",
             Self::Imported => "imported",
+            Self::Runtime => "runtime",
+            Self::Config => "config",
+            Self::Environment => "environment",
         }
     }
 }

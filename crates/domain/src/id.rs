@@ -74,6 +74,16 @@ macro_rules! revision {
     };
 }
 
+/// Accounts and grants that are in no vault have ids from here on; a vault counts from 1 and never comes this far.
+pub const UNSTORED_IDS_FROM: i64 = 2_000_000_000;
+
+impl AccountId {
+    /// Whether the account is in no vault: it stands in the configuration or the environment, and is changed there.
+    pub const fn is_unstored(self) -> bool {
+        self.0 >= UNSTORED_IDS_FROM
+    }
+}
+
 revision!(
     /// Moves only when the secret of a grant changes. Leases, refresh intents and sealed fields name it.
     GrantRevision

@@ -81,11 +81,16 @@ impl Origin {
 
     /// Whether the host is `localhost` or a loopback address.
     pub fn is_loopback(&self) -> bool {
-        let bare = self.host.trim_start_matches('[').trim_end_matches(']');
-        bare == "localhost"
-            || bare.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
-            || bare.parse::<Ipv6Addr>().is_ok_and(|ip| ip.is_loopback())
+        host_is_loopback(&self.host)
     }
+}
+
+/// Whether a host, in lower case, is `localhost` or a loopback address.
+pub fn host_is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    bare == "localhost"
+        || bare.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
+        || bare.parse::<Ipv6Addr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 impl fmt::Display for Origin {

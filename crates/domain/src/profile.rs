@@ -2,10 +2,20 @@
 
 use crate::classify::ClassTable;
 use crate::credential::CredentialKind;
+use crate::family::Families;
 use crate::id::ProviderId;
-use crate::origin::{Endpoint, Origins, Purpose, StoredOrigins};
+use crate::origin::{Endpoint, Origin, Origins, Purpose, StoredOrigins};
 use http::{HeaderName, HeaderValue};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+
+mod plan;
+mod terms;
+mod usage;
+
+pub use plan::{PlanClass, PlanRow, PlanRules};
+pub use terms::{ClientMark, MarkTest, TermsRule};
+pub use usage::{HeaderTap, LimitRule, StatusHeader, UsageEndpoint, UsageRule, UsageScheme, UsedHeader};
 
 /// A wire dialect that a provider speaks and in which our own errors are phrased.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,6 +62,9 @@ pub struct ProviderProfile {
     pub base: Endpoint,
     /// The effective origins by purpose, overlay included.
     pub origins: Origins,
+    /// Where requests of a login go, beside the token endpoint. They carry what a login has just brought, before it is
+    /// stored, and never a stored credential.
+    pub login_origins: BTreeSet<Origin>,
     /// The binary's own origins; `None` for a provider that only a file defines.
     pub builtin_origins: Option<Origins>,
     /// How a key is written into a request; `None` when keys are not supported.
@@ -64,10 +77,22 @@ pub struct ProviderProfile {
     pub classes: ClassTable,
     /// Where a request names its conversation.
     pub session: SessionRule,
+    /// How long it keeps a prompt cache that nobody reads. Default [`CACHE_LIFE`](crate::select::CACHE_LIFE).
+    pub prompt_cache_life: Duration,
     /// Environment variables that hold a key, first found first.
     pub env: Vec<String>,
     /// Claims of the access token that name the identity.
     pub identity: IdentityRule,
+    /// Addresses that the provider's hooks ask while somebody logs in, by the name under which the hook knows them.
+    pub hook_urls: BTreeMap<String, Endpoint>,
+    /// Which models share a meter.
+    pub families: Families,
+    /// Which plans may use which models.
+    pub plans: PlanRules,
+    /// Whom the vendor lets use a login.
+    pub terms: TermsRule,
+    /// Where the provider tells what an account has left.
+    pub usage: UsageRule,
 }
 
 impl ProviderProfile {
@@ -77,6 +102,11 @@ impl ProviderProfile {
             CredentialKind::OAuth => self.oauth.as_ref(),
             CredentialKind::ApiKey => self.api_key.as_ref(),
         }
+    }
+
+    /// All origins to which control requests of this provider may go: token, usage and login.
+    pub fn control_origins(&self) -> BTreeSet<Origin> {
+        [&self.origins.token, &self.origins.usage, &self.login_origins].into_iter().flatten().cloned().collect()
     }
 
     /// The origins with which a new account is stored: `Builtin` while the overlay changes none of them, else the effective set.
@@ -106,6 +136,17 @@ pub struct WireRule {
     pub extra: Vec<HeaderRule>,
     /// Query parameters that must be present; one that the client sent is left alone.
     pub query: Vec<(String, String)>,
+    /// How requests are signed with the credential, which is not sent then; `None` where it is sent.
+    pub signing: Option<SigningRule>,
+}
+
+/// How requests are signed, by the scheme `AWS4-HMAC-SHA256`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SigningRule {
+    /// The region of the service, for instance `eu-central-1`.
+    pub region: String,
+    /// The service by its name in signatures.
+    pub service: String,
 }
 
 /// A header that goes with a credential.
@@ -166,17 +207,46 @@ pub enum TokenEncoding {
     Json,
 }
 
+/// Where a refresh request carries the refresh token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TokenCarry {
+    /// Among the parameters of the body, beside the standard ones (RFC 6749 §6).
+    #[default]
+    Parameter,
+    /// In `Authorization: Bearer`; the body has the rule's own parameters and none of the standard ones.
+    Bearer,
+}
+
+/// The top-level members of a token endpoint's answer that hold the tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenNames {
+    /// The access token. Default `access_token` (RFC 6749 §5.1).
+    pub access: String,
+    /// The refresh token. Default `refresh_token`.
+    pub refresh: String,
+}
+
+impl Default for TokenNames {
+    fn default() -> Self {
+        Self { access: "access_token".to_owned(), refresh: "refresh_token".to_owned() }
+    }
+}
+
 /// How grants of a provider are refreshed.
 #[derive(Debug, Clone)]
 pub struct RefreshRule {
     /// The token endpoint.
     pub url: Endpoint,
-    /// The public client id.
+    /// The public client id; empty for a provider that knows no clients.
     pub client_id: String,
     /// The secret of an installed application, published by its vendor as not secret.
     pub client_secret: Option<String>,
     /// How the request is written.
     pub encoding: TokenEncoding,
+    /// Where the request carries the refresh token.
+    pub carry: TokenCarry,
+    /// What the answer calls the tokens.
+    pub names: TokenNames,
     /// Headers that the endpoint needs.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Parameters beside the standard ones.
@@ -209,4 +279,8 @@ pub struct IdentityRule {
     pub account_id: Vec<Vec<String>>,
     /// Paths to the e-mail, first found first.
     pub email: Vec<Vec<String>>,
+    /// Paths to the organisation's id, first found first.
+    pub org_id: Vec<Vec<String>>,
+    /// Paths to the plan, first found first.
+    pub plan: Vec<Vec<String>>,
 }

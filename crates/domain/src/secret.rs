@@ -51,6 +51,17 @@ impl fmt::Debug for SecretText {
     }
 }
 
+/// What of a secret is shown, so that its owner knows it again: `…` and its last four letters; of one with up to eight letters,
+/// of which four would be half, that it is there.
+pub fn masked(secret: &str) -> String {
+    const SHOWN: usize = 4;
+    let letters = secret.chars().count();
+    if letters <= 2 * SHOWN {
+        return "…[set]".to_owned();
+    }
+    std::iter::once('…').chain(secret.chars().skip(letters - SHOWN)).collect()
+}
+
 /// Defines a kind of secret text. `Debug` prints the type's name only.
 #[macro_export]
 macro_rules! secret_kind {
@@ -100,6 +111,13 @@ secret_kind!(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mask_shows_the_end_of_a_long_secret_and_nothing_of_a_short_one() {
+        for (secret, shown) in [("abcdefgh", "…[set]"), ("", "…[set]"), ("abcdefghi", "…fghi"), ("sk-test-äöüß", "…äöüß")] {
+            assert_eq!(masked(secret), shown);
+        }
+    }
 
     #[test]
     fn debug_prints_the_name_of_the_type_only() {

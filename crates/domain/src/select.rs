@@ -1,71 +1,167 @@
 //! Selection: which account of a provider serves a request.
 //!
-//! `order` is rebuilt when facts change. `pick` runs per request: it asks about a few accounts, whatever their number, while
-//! most of the best tier can serve; only where those few cannot does it ask about all, in order.
+//! [`order`] is built when facts change, for each provider and each [`Scope`] of its models. [`choose`] runs per request: it asks
+//! about a few accounts, whatever their number, while most of the best tier can serve; only where those few cannot does it ask
+//! about all, in order. [`explain`] says afterwards, from the same facts, why it was that account.
+//!
+//! `docs/selection.md` says why the order is as it is, and what the simulation says of it.
 
+mod explain;
+mod merit;
+mod rendezvous;
+mod stay;
+
+pub use explain::{CacheNote, Considered, Explanation, Price, WhyNot, explain};
+pub use merit::{Eligibility, Held, HeldBy, Merit, Reading};
+pub use rendezvous::CELLS;
+pub use stay::{CACHE_LIFE, Choice, How, Pin, Wanted, choose};
+
+use crate::block::Block;
 use crate::cascade::{Rung, Sourced, resolve};
 use crate::id::AccountId;
+use crate::options::{Reserve, Weight};
+use crate::profile::{PlanRow, PlanRules};
 use crate::session::{SessionHash, mix};
+use crate::time::Timestamp;
+use crate::usage::UsageReport;
+use rendezvous::{Member, Table};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
-/// Cells of the rendezvous table. Every cell's winner is found by rendezvous hashing over all accounts of the best
-/// tier, so that adding the n-th account moves about one session in n. 4,096 cells keep 1,000 accounts within a few
-/// cells of their fair share and cost 8 KiB.
-pub const CELLS: usize = 4096;
-
 /// What is known of one account when its provider's order is built.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Candidate {
+#[derive(Debug, Clone, Copy)]
+pub struct Candidate<'a> {
     /// The account.
     pub account: AccountId,
     /// Its source in the cascade.
     pub rung: Rung,
     /// Set by a person; higher is drained first. Default 0.
     pub priority: i32,
+    /// The share of each limit that is kept for when nothing else serves.
+    pub reserve: Reserve,
+    /// How many sessions it takes, compared with its equals.
+    pub weight: Weight,
+    /// The plan in the provider's word; `None` while nobody has told it.
+    pub plan: Option<&'a str>,
+    /// What it has left; `None` while nobody has told.
+    pub usage: Option<&'a UsageReport>,
+    /// Its blocks, also those that have ended or that cover other models.
+    pub blocks: &'a [Block],
 }
 
-/// Accounts of one provider, best first, with a table for sessions.
-#[derive(Debug, Clone, Default)]
-pub struct Order {
-    /// The rung that won; `None` while there is no account.
-    rung: Option<Rung>,
-    /// All candidates of the winning rung, best tier first; within a tier by id.
-    accounts: Vec<AccountId>,
-    /// How many of them form the best tier.
-    best: usize,
-    /// Positions in `accounts`, per cell.
-    cells: Vec<u16>,
+impl Candidate<'_> {
+    /// An account of which nothing is known, as a new one.
+    pub fn new(account: AccountId, rung: Rung) -> Self {
+        let (reserve, weight) = (Reserve::default(), Weight::default());
+        Self { account, rung, priority: 0, reserve, weight, plan: None, usage: None, blocks: &[] }
+    }
+}
+
+/// What an order depends on beside the accounts: models of one scope have the same order.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Scope<'a> {
+    /// The family of the model; `None` for a model without one, and for requests that name none.
+    pub family: Option<&'a str>,
+    /// Which plans may use the model; `None` where all may.
+    pub plan: Option<PlanNeed<'a>>,
+}
+
+/// Which plans may use a model.
+#[derive(Debug, Clone, Copy)]
+pub struct PlanNeed<'a> {
+    /// All that is known of the provider's plans.
+    pub rules: &'a PlanRules,
+    /// The row that speaks of the model.
+    pub row: &'a PlanRow,
+}
+
+/// The numbers of the order. `docs/selection.md` shows what others would do.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rule {
+    /// From this used fraction on a primary window is hot: new sessions go elsewhere while there is an elsewhere.
+    pub hot_from: f64,
+    /// Accounts whose required drain is at least this share of the highest one are equals, and share the sessions.
+    pub near: f64,
+}
+
+impl Rule {
+    /// What the simulation chose.
+    pub const DEFAULT: Self = Self { hot_from: 0.85, near: 0.4 };
 }
 
 /// Most accounts of one provider: positions in the table are 16 bits wide.
 pub const ACCOUNTS_PER_PROVIDER_MAX: usize = 65_535;
 
-/// Builds the order. Only the first rung that has any account takes part: a source that exists but cannot serve is
-/// broken, and a broken source never silently becomes another.
-pub fn order(candidates: &[Candidate]) -> Order {
-    let rungs = Rung::ORDER.iter().map(|rung| {
-        let on_rung: Vec<&Candidate> = candidates.iter().filter(|candidate| candidate.rung == *rung).collect();
-        if on_rung.is_empty() { Sourced::<_, Infallible>::Absent } else { Sourced::Found((*rung, on_rung)) }
-    });
-    let Sourced::Found((rung, mut ranked)) = resolve(rungs) else {
-        return Order::default();
-    };
-    ranked.sort_by_key(|candidate| (std::cmp::Reverse(candidate.priority), candidate.account));
-    ranked.truncate(ACCOUNTS_PER_PROVIDER_MAX);
-    let best = ranked.iter().take_while(|candidate| Some(candidate.priority) == ranked.first().map(|first| first.priority)).count();
-    let accounts: Vec<AccountId> = ranked.iter().map(|candidate| candidate.account).collect();
-    let cells = if best < 2 { Vec::new() } else { cells(accounts.get(..best).unwrap_or_default()) };
-    Order { rung: Some(rung), accounts, best, cells }
+/// Accounts of one provider in one scope, best first, with a table for sessions.
+///
+/// A *slot* is a position in the slice of candidates that the order was built from.
+#[derive(Debug, Clone, Default)]
+pub struct Order {
+    /// The rung that won; `None` while there is no account.
+    rung: Option<Rung>,
+    /// Slots of the winning rung, best first.
+    ranked: Vec<u16>,
+    /// The accounts at these slots.
+    accounts: Vec<AccountId>,
+    /// The best tier, by rendezvous.
+    table: Table,
+    /// Accounts that a warm session leaves too, by id: those in their reserve while others are not, and those whose plan is not
+    /// known to include the model while another's is.
+    left: Vec<AccountId>,
 }
 
-fn cells(best: &[AccountId]) -> Vec<u16> {
-    (0..CELLS as u64)
-        .map(|cell| {
-            let winner = best.iter().enumerate().max_by_key(|(_, account)| mix(cell, account.0.cast_unsigned()));
-            winner.and_then(|(position, _)| u16::try_from(position).ok()).unwrap_or(0)
-        })
-        .collect()
+/// Builds the order. Only the first rung that has any account takes part: a source that exists but cannot serve is
+/// broken, and a broken source never silently becomes another. Accounts whose plan is known not to include the model take no part
+/// where another's is known to.
+///
+/// `last` is the order that this one replaces: what of its table still holds is taken over, which changes how long it takes and
+/// not what comes out.
+pub fn order(candidates: &[Candidate<'_>], scope: Scope<'_>, rule: &Rule, now: Timestamp, last: &Order) -> Order {
+    let Some(rung) = winning_rung(candidates) else { return Order::default() };
+    let slots = (0..u16::MAX).zip(candidates).filter(|(_, candidate)| candidate.rung == rung);
+    let mut merits: Vec<(u16, Merit)> = Vec::with_capacity(candidates.len());
+    merits.extend(slots.map(|(slot, candidate)| (slot, Merit::of(candidate, scope, rule, now))));
+    let mut ranked = ranked(&merits);
+    let has_room = ranked.iter().any(|(_, merit)| merit.held.is_none() && !merit.in_reserve);
+    let has_plan = ranked.iter().any(|(_, merit)| merit.plan == Eligibility::Eligible);
+    let is_left = |merit: &Merit| has_room && merit.in_reserve || has_plan && merit.plan != Eligibility::Eligible;
+    // By slot and not by rank: where candidates come by id, nothing is left to sort.
+    let mut left: Vec<AccountId> = merits.iter().filter(|(_, merit)| is_left(merit)).map(|(_, merit)| merit.account).collect();
+    left.sort_unstable();
+    ranked.retain(|(_, merit)| !has_plan || merit.plan != Eligibility::Ineligible);
+    let best = ranked.first().map(|(_, first)| merits.iter().filter(|(_, merit)| merit.is_equal_to(first, rule)));
+    let members = best.into_iter().flatten().map(|(slot, merit)| Member { account: merit.account, slot: *slot, weight: merit.weight });
+    Order {
+        rung: Some(rung),
+        table: Table::new(members.collect(), &last.table),
+        accounts: ranked.iter().map(|(_, merit)| merit.account).collect(),
+        ranked: ranked.iter().map(|(slot, _)| *slot).collect(),
+        left,
+    }
+}
+
+/// The first rung of the cascade that has any account.
+fn winning_rung(candidates: &[Candidate<'_>]) -> Option<Rung> {
+    let mut present: Vec<Rung> = Vec::new();
+    for candidate in candidates {
+        if !present.contains(&candidate.rung) {
+            present.push(candidate.rung);
+        }
+    }
+    let rungs =
+        Rung::ORDER.iter().map(|rung| if present.contains(rung) { Sourced::<_, Infallible>::Found(*rung) } else { Sourced::Absent });
+    if let Sourced::Found(rung) = resolve(rungs) { Some(rung) } else { None }
+}
+
+/// Merits and their slots, best first. Keys are sorted in place of merits, which are long to move and to compare; what has the same
+/// key stays in the order of the slots, which mostly is that of the ids, so that little is left to compare.
+fn ranked(merits: &[(u16, Merit)]) -> Vec<&(u16, Merit)> {
+    let mut keyed: Vec<(u128, &(u16, Merit))> = merits.iter().map(|ranked| (ranked.1.key(), ranked)).collect();
+    keyed.sort_by_key(|(key, _)| *key);
+    for same in keyed.chunk_by_mut(|(key, _), (next, _)| key == next) {
+        same.sort_unstable_by(|(_, (_, one)), (_, (_, other))| one.compare(other));
+    }
+    keyed.into_iter().map(|(_, ranked)| ranked).collect()
 }
 
 impl Order {
@@ -79,114 +175,45 @@ impl Order {
         &self.accounts
     }
 
-    /// Picks an account for a session, or by `seed` without one. `usable` is asked with a position in [`Order::accounts`]
-    /// and says whether that account may serve now.
+    /// The slots of [`Order::accounts`], best first.
+    pub fn slots(&self) -> impl Iterator<Item = usize> + '_ {
+        self.ranked.iter().map(|slot| usize::from(*slot))
+    }
+
+    /// Picks a slot for a session, or by `seed` without one. `usable` is asked with a slot and says whether that account may
+    /// serve now.
     ///
     /// The session's own account by rendezvous; where that one cannot serve, further cells in a sequence of its own
     /// (so that the sessions of a blocked account spread over all others), and at last the first usable account in order.
-    pub fn pick(&self, session: Option<SessionHash>, seed: u64, mut usable: impl FnMut(usize) -> bool) -> Option<AccountId> {
-        if !self.cells.is_empty() {
-            let start = session.map_or(seed, |session| session.0);
-            for turn in 0..8 {
-                let cell = usize::try_from(mix(start, turn) >> 52).unwrap_or(0);
-                let position = usize::from(self.cells.get(cell % CELLS).copied().unwrap_or(0));
-                if usable(position) {
-                    return self.accounts.get(position).copied();
-                }
-            }
-        }
-        (0..self.accounts.len()).find(|position| usable(*position)).and_then(|position| self.accounts.get(position).copied())
+    pub fn pick(&self, session: Option<SessionHash>, seed: u64, mut usable: impl FnMut(usize) -> bool) -> Option<usize> {
+        let start = session.map_or(seed, |session| session.0);
+        let by_rendezvous = (0..PICK_TURNS).filter_map(|turn| self.table.winner(mix(start, turn)));
+        by_rendezvous.map(usize::from).find(|slot| usable(*slot)).or_else(|| self.slots().find(|slot| usable(*slot)))
     }
 
     /// How many accounts share the best tier.
     pub fn best_tier_len(&self) -> usize {
-        self.best
+        self.table.members().len()
+    }
+
+    /// Whether an account is in the best tier.
+    pub fn is_best(&self, account: AccountId) -> bool {
+        self.table.has(account)
+    }
+
+    /// Whether a session leaves an account although its prompt cache is warm there.
+    pub fn is_left(&self, account: AccountId) -> bool {
+        !self.left.is_empty() && self.left.binary_search(&account).is_ok()
     }
 }
+
+/// Cells that one session tries: with half of the best tier out of service, one session in 256 goes by order.
+const PICK_TURNS: u64 = 8;
 
 /// How many cells each account of the best tier owns; for `explain` and tests.
 pub fn shares(order: &Order) -> BTreeMap<AccountId, usize> {
-    let mut shares = BTreeMap::new();
-    for position in &order.cells {
-        if let Some(account) = order.accounts.get(usize::from(*position)) {
-            *shares.entry(*account).or_insert(0) += 1;
-        }
-    }
-    shares
+    order.table.shares()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn many(count: i64) -> Vec<Candidate> {
-        (1..=count).map(|id| Candidate { account: AccountId(id), rung: Rung::OAuth, priority: 0 }).collect()
-    }
-
-    fn picks(order: &Order, sessions: u64) -> Vec<AccountId> {
-        (0..sessions).map(|session| order.pick(Some(SessionHash(mix(session, 1))), 0, |_| true).unwrap()).collect()
-    }
-
-    #[test]
-    fn a_session_stays_with_its_account() {
-        let order = order(&many(7));
-        assert_eq!(picks(&order, 500), picks(&order, 500));
-    }
-
-    #[test]
-    fn adding_an_account_moves_few_sessions_and_only_to_it() {
-        let (before, after) = (order(&many(10)), order(&many(11)));
-        let (old, new) = (picks(&before, 10_000), picks(&after, 10_000));
-        let moved: Vec<_> = old.iter().zip(&new).filter(|(old, new)| old != new).collect();
-        assert!(moved.iter().all(|(_, new)| **new == AccountId(11)), "a session moved between old accounts");
-        assert!((600..1300).contains(&moved.len()), "{} of 10,000 moved", moved.len());
-    }
-
-    #[test]
-    fn cells_are_shared_fairly() {
-        let shares = shares(&order(&many(16)));
-        assert_eq!(shares.len(), 16);
-        assert!(shares.values().all(|cells| (180..340).contains(cells)), "{shares:?}");
-    }
-
-    #[test]
-    fn the_sessions_of_a_blocked_account_spread_over_all_others() {
-        let order = order(&many(5));
-        let mut seen = std::collections::BTreeSet::new();
-        for session in 0..2000 {
-            seen.insert(order.pick(Some(SessionHash(session)), 0, |position| order.accounts()[position] != AccountId(3)).unwrap());
-        }
-        assert_eq!(seen.len(), 4);
-        assert!(!seen.contains(&AccountId(3)));
-    }
-
-    #[test]
-    fn a_higher_priority_is_drained_first_and_the_rest_takes_over() {
-        let mut candidates = many(3);
-        candidates[2].priority = 5;
-        let order = order(&candidates);
-        assert!(picks(&order, 50).iter().all(|account| *account == AccountId(3)));
-        assert_eq!(order.pick(None, 1, |position| order.accounts()[position] != AccountId(3)), Some(AccountId(1)));
-    }
-
-    #[test]
-    fn a_login_that_cannot_serve_does_not_become_a_key() {
-        let mut candidates = many(1);
-        candidates.push(Candidate { account: AccountId(9), rung: Rung::LoginKey, priority: 9 });
-        let order = order(&candidates);
-        assert_eq!(order.pick(None, 0, |position| order.accounts()[position] != AccountId(1)), None);
-    }
-
-    #[test]
-    fn without_a_session_the_seed_spreads_requests() {
-        let order = order(&many(4));
-        let seen: std::collections::BTreeSet<_> = (0..64).filter_map(|seed| order.pick(None, mix(seed, 0), |_| true)).collect();
-        assert_eq!(seen.len(), 4);
-    }
-
-    #[test]
-    fn nothing_usable_is_said_as_nothing() {
-        assert_eq!(order(&many(3)).pick(None, 0, |_| false), None);
-        assert_eq!(order(&[]).pick(None, 0, |_| true), None);
-    }
-}
+mod tests;

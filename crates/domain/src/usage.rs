@@ -1,5 +1,11 @@
 //! What an account has left: limits, their windows, and reports of them, whoever told.
 
+mod unite;
+mod window;
+
+pub use unite::unite;
+pub use window::{DEFAULT_PRIMARY_WINDOW, DEFAULT_SECONDARY_WINDOW, DRAIN_FLOOR};
+
 use crate::block::BlockScope;
 use crate::time::Timestamp;
 use std::time::Duration;
@@ -8,11 +14,15 @@ use std::time::Duration;
 pub const WARNING_FROM: f64 = 0.9;
 /// From here on nothing is left.
 pub const EXHAUSTED_FROM: f64 = 1.0;
+/// What selection takes a limit to be used whose fraction nobody told: neither better nor worse than others.
+pub const NEUTRAL_USED: f64 = 0.5;
+/// Most limits of one report. The largest answer seen has a few dozen (one a model); a hostile one must not fill memory.
+pub const LIMITS_MAX: usize = 128;
 
 /// One limit of an account, as it was told last.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Limit {
-    /// Its id, stable within the provider, for instance `5h`, `7d` or `7d:fable`.
+    /// Its id, stable within the provider, for instance `5h`, `7d` or `7d:fable`; the same whether headers or the endpoint told it.
     pub id: String,
     /// Its name for people.
     pub label: String,
@@ -80,6 +90,39 @@ impl LimitStatus {
     }
 }
 
+/// How a limit stands: what the provider says of it, else what its numbers say.
+///
+/// The provider's word goes first, since it knows what its numbers do not show: that an overdraft still pays, or that
+/// a window at 100 % has just served a request.
+pub fn status_of(told: LimitStatus, used: Option<f64>, amount: Option<&Amount>) -> LimitStatus {
+    if told != LimitStatus::Unknown {
+        return told;
+    }
+    let by_fraction = LimitStatus::of_used(used.filter(|used| used.is_finite()));
+    let by_amount = amount.map_or(LimitStatus::Unknown, Amount::status);
+    by_fraction.max(by_amount)
+}
+
+impl Amount {
+    /// The used fraction, at least 0; `None` where there is no end, or too little was told.
+    pub fn fraction(&self) -> Option<f64> {
+        let limit = self.limit.filter(|limit| *limit > 0.0)?;
+        let used = self.used.or_else(|| self.remaining.map(|remaining| limit - remaining))?;
+        Some((used / limit).max(0.0)).filter(|fraction| fraction.is_finite())
+    }
+
+    /// What the amounts alone say: nothing remaining, or as much used as there is, is exhausted.
+    fn status(&self) -> LimitStatus {
+        let nothing_remains = self.remaining.is_some_and(|remaining| remaining <= 0.0);
+        let all_used = self.used.zip(self.limit).is_some_and(|(used, limit)| used >= limit);
+        match (nothing_remains || all_used, self.remaining) {
+            (true, _) => LimitStatus::Exhausted,
+            (false, Some(_)) => LimitStatus::of_used(self.fraction()).max(LimitStatus::Ok),
+            (false, None) => LimitStatus::of_used(self.fraction()),
+        }
+    }
+}
+
 /// What part a limit plays in selection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LimitRole {
@@ -91,6 +134,13 @@ pub enum LimitRole {
     Gate,
     /// It is shown and decides nothing.
     Shown,
+}
+
+impl LimitRole {
+    /// Whether a request is pointless while the limit is exhausted.
+    pub const fn gates(self) -> bool {
+        !matches!(self, Self::Shown)
+    }
 }
 
 /// Who told a report.

@@ -74,7 +74,7 @@ const DENIAL_WORDS: [&str; 13] = [
 ];
 
 pub(super) fn classify_answer(table: &ClassTable, context: ClassifyContext<'_>, status: u16, headers: &HeaderMap, body: &[u8]) -> Class {
-    let answer = Answer { status, headers, body: Body::new(body) };
+    let answer = Answer { status, headers, body: Body::new(body), stamp_offset_minutes: table.stamp_offset_minutes };
     if let Some(rule) = table.rules.iter().find(|rule| matches(rule, &context, &answer)) {
         return conclude(rule.verdict, &rule.scope, &rule.resets, &context, &answer);
     }
@@ -90,6 +90,7 @@ pub(super) struct Answer<'a> {
     pub(super) status: u16,
     pub(super) headers: &'a HeaderMap,
     pub(super) body: Body<'a>,
+    pub(super) stamp_offset_minutes: Option<i32>,
 }
 
 fn matches(rule: &ClassRule, context: &ClassifyContext<'_>, answer: &Answer<'_>) -> bool {

@@ -26,7 +26,7 @@ const RESET_AFTER: HeaderName = HeaderName::from_static("x-ratelimit-reset-after
 /// The latest end that the answer names, never before `now` and at most [`RESET_MAX`] after it; `None` where it names none.
 ///
 /// An explicit zero and an elapsed stamp are `now`, which is not the same as no hint. A stamp without a zone counts
-/// (as UTC) only where nothing better is found.
+/// (as UTC) only where nothing better is found, unless the provider is known to mean a zone.
 pub(super) fn until(places: &[ResetPlace], answer: &Answer<'_>, now: Timestamp) -> Option<Timestamp> {
     let mut ends = Vec::new();
     for place in places {
@@ -35,6 +35,8 @@ pub(super) fn until(places: &[ResetPlace], answer: &Answer<'_>, now: Timestamp) 
     generic_headers(answer, now, &mut ends);
     let text = wait::in_text(answer.body.text(), now);
     ends.extend(text.certain);
+    let ahead = answer.stamp_offset_minutes.map(|minutes| i64::from(minutes) * 60_000);
+    ends.extend(text.without_zone.zip(ahead).map(|(stamp, ahead)| Timestamp(stamp.0.saturating_sub(ahead))));
     let latest = ends.into_iter().max().or(text.without_zone)?;
     Some(latest.clamp(now, now.plus(RESET_MAX)))
 }
@@ -57,7 +59,7 @@ fn same(text: &str, wanted: &str) -> bool {
     text.eq_ignore_ascii_case(wanted) || matches!((text.parse::<f64>(), wanted.parse::<f64>()), (Ok(a), Ok(b)) if a.total_cmp(&b).is_eq())
 }
 
-fn read(text: &str, format: ResetFormat, now: Timestamp) -> Option<Timestamp> {
+pub(super) fn read(text: &str, format: ResetFormat, now: Timestamp) -> Option<Timestamp> {
     match format {
         ResetFormat::EpochSeconds => wait::number(text).and_then(|seconds| epoch_millis(seconds * 1000.0)),
         ResetFormat::EpochMillis => wait::number(text).and_then(epoch_millis),

@@ -12,7 +12,11 @@ fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
 
 fn class_of(rules: Vec<ClassRule>, status: u16, sent: &[(&'static str, &str)], body: &str) -> Class {
     let context = ClassifyContext { kind: CredentialKind::OAuth, model: Some("m-large"), now: NOW };
-    classify(&ClassTable { rules }, context, Evidence::Answer { status, headers: &headers(sent), body: body.as_bytes() })
+    classify(
+        &ClassTable { rules, ..ClassTable::default() },
+        context,
+        Evidence::Answer { status, headers: &headers(sent), body: body.as_bytes() },
+    )
 }
 
 fn rule(statuses: &[u16], verdict: Verdict) -> ClassRule {
@@ -245,7 +249,25 @@ fn an_unreadable_body_is_classed_by_its_status() {
 #[test]
 fn without_a_model_a_model_scope_is_the_account() {
     let context = ClassifyContext { kind: CredentialKind::ApiKey, model: None, now: NOW };
-    let table = ClassTable { rules: vec![ClassRule { scope: RuleScope::RequestedModel, ..rule(&[400], Verdict::Policy) }] };
+    let table = ClassTable {
+        rules: vec![ClassRule { scope: RuleScope::RequestedModel, ..rule(&[400], Verdict::Policy) }],
+        ..ClassTable::default()
+    };
     let evidence = Evidence::Answer { status: 400, headers: &HeaderMap::new(), body: b"" };
     assert_eq!(classify(&table, context, evidence), Class::Policy { scope: BlockScope::Account });
+}
+
+#[test]
+fn a_stamp_without_a_zone_is_read_in_the_zone_that_the_provider_means() {
+    let body = br#"{"error":{"message":"Your limit will reset at 2026-11-22 10:00:00"}}"#;
+    let context = ClassifyContext { kind: CredentialKind::ApiKey, model: None, now: Timestamp(1_795_300_000_000) };
+    let end = |stamp_offset_minutes| {
+        let table = ClassTable { rules: vec![rule(&[429], Verdict::UsageLimit)], stamp_offset_minutes };
+        match classify(&table, context, Evidence::Answer { status: 429, headers: &HeaderMap::new(), body }) {
+            Class::UsageLimit { until, .. } => until,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(end(None), Some(Timestamp(1_795_341_600_000)));
+    assert_eq!(end(Some(8 * 60)), Some(Timestamp(1_795_341_600_000 - 8 * 3_600_000)));
 }
