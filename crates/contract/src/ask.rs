@@ -16,6 +16,10 @@ pub struct Ask<'a> {
     pub session: Option<SessionHash>,
     /// The model, where the request names one.
     pub model: Option<&'a str>,
+    /// What stood before the model's name, where accounts are asked for by such a prefix; without its `/`.
+    pub model_prefix: Option<&'a str>,
+    /// Whether the request comes from the vendor's own client.
+    pub own_client: bool,
     /// One account and no other.
     pub account: Option<AccountId>,
     /// What was tried for this request already.

@@ -4,14 +4,17 @@ use arc_swap::ArcSwap;
 use claviger_domain::classify::Class;
 use claviger_domain::credential::CredentialKind;
 use claviger_domain::id::{AccountId, GrantId, GrantRevision};
+use claviger_domain::options::ProxyUrl;
 use claviger_domain::origin::Origin;
 use claviger_domain::profile::ProviderProfile;
 use claviger_domain::session::SessionHash;
 use http::header::Entry;
-use http::{HeaderMap, HeaderName, HeaderValue, request};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, request};
 use std::collections::BTreeSet;
 use std::marker::PhantomData;
 use std::sync::Arc;
+
+use crate::signing::{Content, Signer, Unsignable};
 
 /// One change to a request's headers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +57,10 @@ impl HeaderEdit {
 pub enum Authorization {
     /// As headers.
     Headers(Vec<HeaderEdit>),
+    /// As a signature of each request.
+    Sign(Arc<dyn Signer>),
+    /// Not at all: it is yet to be had.
+    Awaited,
 }
 
 /// The revision of a cell that has ended: later than any other, so that nothing is published into it again.
@@ -75,6 +82,11 @@ impl LiveGrant {
     /// What stands in a cell that has ended.
     fn retired() -> Self {
         Self::new(RETIRED, Authorization::Headers(Vec::new()), Vec::new())
+    }
+
+    /// What stands in a cell whose credential is yet to be had. Every lease of it is superseded.
+    pub fn awaited(revision: GrantRevision) -> Self {
+        Self::new(revision, Authorization::Awaited, Vec::new())
     }
 
     /// The revision of the secret.
@@ -146,6 +158,18 @@ pub struct AttemptFacts {
     pub provider: Arc<ProviderProfile>,
     /// The conversation.
     pub session: Option<SessionHash>,
+    /// The proxy through which it goes; `None` dials directly.
+    pub proxy: Option<ProxyUrl>,
+    /// Where it goes instead of the provider's base, for an account to which the provider gave a host of its own. It is one of
+    /// the origins to which the credential may go.
+    pub origin: Option<Arc<Origin>>,
+}
+
+impl AttemptFacts {
+    /// Where it goes.
+    pub fn target(&self) -> &Origin {
+        self.origin.as_deref().unwrap_or(&self.provider.base.origin)
+    }
 }
 
 /// What came of an attempt.
@@ -159,14 +183,26 @@ pub enum Report {
 
 /// Hears what came of attempts. Called on the request's task: it must not wait.
 pub trait AttemptSink: Send + Sync + std::fmt::Debug {
+    /// The head of its answer came. Before [`AttemptSink::ended`], and not at all where no answer came.
+    fn answered(&self, _facts: &AttemptFacts, _status: StatusCode, _headers: &HeaderMap) {}
+
     /// An attempt ended.
     fn ended(&self, facts: &AttemptFacts, report: &Report);
 }
 
-/// The credential was rotated since it was leased: lease again.
+/// Why a lease wrote nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the credential was rotated since it was leased")]
-pub struct Superseded;
+pub enum NotApplied {
+    /// Lease again.
+    #[error("the credential was rotated since it was leased")]
+    Superseded,
+    /// The credential signs requests, and the body of this one is not at hand.
+    #[error("this account signs requests, and a body that was not read cannot be signed")]
+    BodyUnread,
+    /// The credential signs requests, and cannot sign this one.
+    #[error(transparent)]
+    Unsignable(#[from] Unsignable),
+}
 
 /// The right to send one credential once. It holds no header text, cannot be copied, and ends with the question that it answers.
 ///
@@ -214,16 +250,32 @@ impl Lease<'_> {
     /// Writes the credential into a request whose client credentials were removed.
     ///
     /// The revision is compared with the live one at this moment: a lease held across a rotation is
-    /// [`Superseded`] and writes nothing. So is one that was taken from a cell that had ended by then.
-    pub fn apply(self, parts: &mut request::Parts) -> Result<Attempt, Superseded> {
+    /// [`NotApplied::Superseded`] and writes nothing. So is one that was taken from a cell that had ended by then. A credential
+    /// that signs needs the body too: see [`Lease::apply_to`].
+    pub fn apply(self, parts: &mut request::Parts) -> Result<Attempt, NotApplied> {
+        self.apply_to(parts, Content::Unread)
+    }
+
+    /// Writes the credential into a request, or signs it together with its body. The same holds as for [`Lease::apply`].
+    pub fn apply_to(self, parts: &mut request::Parts, content: Content<'_>) -> Result<Attempt, NotApplied> {
         let live = self.cell.0.load();
         if live.revision != self.facts.revision || live.revision == RETIRED {
-            return Err(Superseded);
+            return Err(NotApplied::Superseded);
         }
-        match &live.authorization {
-            Authorization::Headers(edits) => edits.iter().for_each(|edit| edit.apply(&mut parts.headers)),
+        match (&live.authorization, content) {
+            (Authorization::Awaited, _) => return Err(NotApplied::Superseded),
+            (Authorization::Sign(_), Content::Unread) => return Err(NotApplied::BodyUnread),
+            (Authorization::Headers(edits), _) => {
+                for edit in edits {
+                    edit.apply(&mut parts.headers);
+                }
+                add_query(parts, &live.query);
+            }
+            (Authorization::Sign(signer), Content::Whole { body, now }) => {
+                add_query(parts, &live.query);
+                signer.sign(parts, self.facts.target(), body, now)?;
+            }
         }
-        add_query(parts, &live.query);
         Ok(Attempt { facts: self.facts, allowed: self.allowed, sink: Some(self.sink) })
     }
 }
@@ -268,6 +320,13 @@ impl Attempt {
     /// Where the request may go.
     pub fn allowed(&self) -> &Arc<BTreeSet<Origin>> {
         &self.allowed
+    }
+
+    /// Says what the head of its answer holds, before it is known what it means: providers tell there what is left. Never waits.
+    pub fn answered(&self, status: StatusCode, headers: &HeaderMap) {
+        if let Some(sink) = &self.sink {
+            sink.answered(&self.facts, status, headers);
+        }
     }
 
     /// Says what came of it.

@@ -7,12 +7,14 @@ mod ask;
 mod lease;
 mod refusal;
 mod routes;
+mod signing;
 
 pub use admission::{Admission, AdmissionSink, KeyGrant, Record};
 pub use ask::{Answer, Ask};
-pub use lease::{Attempt, AttemptFacts, AttemptSink, Authorization, HeaderEdit, Lease, LiveCell, LiveGrant, Report, Superseded};
+pub use lease::{Attempt, AttemptFacts, AttemptSink, Authorization, HeaderEdit, Lease, LiveCell, LiveGrant, NotApplied, Report};
 pub use refusal::{Denial, Refusal};
 pub use routes::{Pattern, Routes};
+pub use signing::{Content, Signer, Unsignable};
 
 use claviger_domain::classify::Class;
 use claviger_domain::virtual_key::Presented;

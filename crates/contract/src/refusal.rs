@@ -46,6 +46,16 @@ pub enum Refusal {
         /// The account.
         account: AccountId,
     },
+    /// The accounts that are left serve the vendor's own client alone, and the request comes from another.
+    #[error(
+        "account {account} of {provider} serves the vendor's own client only, as the vendor's terms or its owner want it: `claviger account set {account} --own-client-only off` if your terms allow more"
+    )]
+    OwnClientOnly {
+        /// The provider.
+        provider: ProviderId,
+        /// The account.
+        account: AccountId,
+    },
     /// The key may not do this.
     #[error(transparent)]
     Denied(#[from] Denial),

@@ -1,12 +1,14 @@
 //! Where requests go: providers by name, and the provider of a dialect or model.
 
+use claviger_domain::family::matches_pattern;
 use claviger_domain::id::ProviderId;
+use claviger_domain::options::ModelPrefix;
 use claviger_domain::profile::{Dialect, ProviderProfile};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// A snapshot of the routes.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Routes {
     /// Providers by id and by alias.
     pub providers: HashMap<String, Arc<ProviderProfile>>,
@@ -14,6 +16,8 @@ pub struct Routes {
     pub models: Vec<(Pattern, ProviderId)>,
     /// The provider of a dialect where no pattern matches.
     pub dialects: HashMap<Dialect, ProviderId>,
+    /// Model prefixes by which accounts of a provider are asked for.
+    pub model_prefixes: HashMap<ProviderId, BTreeSet<ModelPrefix>>,
 }
 
 impl Routes {
@@ -27,6 +31,13 @@ impl Routes {
         let by_model = model.and_then(|model| self.models.iter().find(|(pattern, _)| pattern.matches(model)));
         let id = by_model.map(|(_, provider)| provider).or_else(|| self.dialects.get(&dialect))?;
         self.providers.get(id.as_str())
+    }
+
+    /// A model's name cut after its first `/`, where accounts of that provider are asked for by what stands before it.
+    pub fn split_prefix<'a>(&self, provider: &ProviderId, model: &'a str) -> Option<(&'a str, &'a str)> {
+        let prefixes = self.model_prefixes.get(provider)?;
+        let (prefix, rest) = model.split_once('/')?;
+        prefixes.iter().any(|known| known.as_str() == prefix).then_some((prefix, rest))
     }
 }
 
@@ -42,21 +53,7 @@ impl Pattern {
 
     /// Whether the whole of `text` matches.
     pub fn matches(&self, text: &str) -> bool {
-        let mut parts = self.0.split('*');
-        let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else {
-            return false;
-        };
-        let mut parts: Vec<&str> = parts.collect();
-        let Some(last) = parts.pop() else {
-            return rest.is_empty();
-        };
-        for part in parts {
-            match rest.split_once(part) {
-                Some((_, after)) => rest = after,
-                None => return false,
-            }
-        }
-        rest.ends_with(last)
+        matches_pattern(&self.0, text)
     }
 }
 

@@ -4,11 +4,14 @@ use crate::body::OutBody;
 use crate::dial::{Dialer, Resolve, SystemResolver};
 use crate::error::{EgressError, FirstByte};
 use crate::exchange::FreshConnection;
-use crate::limits::{H2_PING_INTERVAL, H2_PING_TIMEOUT, HEADERS_MAX, HEADERS_MAX_BYTES, POOL_IDLE_MAX_PER_HOST, POOL_IDLE_TIMEOUT};
+use crate::limits::{
+    H2_PING_INTERVAL, H2_PING_TIMEOUT, HEADERS_MAX, HEADERS_MAX_BYTES, POOL_IDLE_MAX_PER_HOST, POOL_IDLE_TIMEOUT, PROXY_POOLS_MAX,
+};
 use crate::stream::Stream;
 use crate::trust::{Protocols, Trust};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use claviger_domain::options::ProxyUrl;
 use claviger_domain::origin::{Origin, Scheme};
 use claviger_runtime::{BoxFuture, Clock};
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
@@ -18,7 +21,7 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -39,13 +42,20 @@ pub struct EgressConfig {
 /// Connection tasks are spawned by the pool on the current runtime, and end with their connection: on idle timeout, on
 /// [`Egress::flush`], and when the last clone and the last answer are dropped.
 #[derive(Debug, Clone)]
-pub struct Egress(Arc<Shared>);
+pub struct Egress {
+    shared: Arc<Shared>,
+    proxy: Option<ProxyUrl>,
+}
 
 #[derive(Debug)]
 struct Shared {
     dialer: Arc<Dialer>,
-    pool: ArcSwap<Client<Connector, OutBody>>,
+    direct: ArcSwap<Pool>,
+    /// A pool for each proxy: a connection is used again by those alone who asked for the same way.
+    proxied: ArcSwap<HashMap<ProxyUrl, Pool>>,
 }
+
+type Pool = Client<Connector, OutBody>;
 
 impl Egress {
     /// A client over the system's resolver. Nothing is loaded or dialled before the first request.
@@ -58,8 +68,15 @@ impl Egress {
         let EgressConfig { ca_file, allow_private } = config;
         let private = ArcSwap::from_pointee(allow_private);
         let dialer = Arc::new(Dialer { resolver, clock, trust: Trust::new(ca_file), private });
-        let pool = ArcSwap::from_pointee(pool(Arc::clone(&dialer)));
-        Self(Arc::new(Shared { dialer, pool }))
+        let direct = ArcSwap::from_pointee(pool(Arc::clone(&dialer), None));
+        Self { shared: Arc::new(Shared { dialer, direct, proxied: ArcSwap::default() }), proxy: None }
+    }
+
+    /// The same client through a proxy, or directly for `None`. Origins on this machine are reached directly all the same,
+    /// unless the proxy is on it too. The check of what a name resolves to is the proxy's: it alone resolves it.
+    #[must_use]
+    pub fn through(&self, proxy: Option<&ProxyUrl>) -> Self {
+        Self { shared: Arc::clone(&self.shared), proxy: proxy.cloned() }
     }
 
     /// Sends one request to `target` and returns the head of the answer with its streaming body.
@@ -77,7 +94,11 @@ impl Egress {
         request: Request<OutBody>,
     ) -> Result<Response<Incoming>, EgressError> {
         admit(target, allowed)?;
-        let answer = self.0.pool.load().request(addressed(target, request)?);
+        let request = addressed(target, request)?;
+        let answer = match &self.proxy {
+            None => self.shared.direct.load().request(request),
+            Some(proxy) => self.shared.proxied(proxy).request(request),
+        };
         answer.await.map_err(|error| classify(target, error))
     }
 
@@ -87,23 +108,42 @@ impl Egress {
     pub async fn connect(&self, target: &Origin, allowed: &BTreeSet<Origin>) -> Result<FreshConnection, EgressError> {
         admit(target, allowed)?;
         let authority = authority(target)?;
-        let stream = self.0.dialer.dial(target, Protocols::Http1).await?;
+        let stream = self.shared.dialer.dial(target, Protocols::Http1, self.proxy.as_ref()).await?;
         FreshConnection::new(stream, &authority)
     }
 
     /// Forgets all idle connections, after a clock gap or a change of networks. Requests under way go on.
     pub fn flush(&self) {
-        self.0.pool.store(Arc::new(pool(Arc::clone(&self.0.dialer))));
+        self.shared.direct.store(Arc::new(pool(Arc::clone(&self.shared.dialer), None)));
+        self.shared.proxied.store(Arc::default());
     }
 
     /// Replaces [`EgressConfig::allow_private`], and forgets idle connections that the old set may have allowed.
     pub fn set_allow_private(&self, origins: BTreeSet<Origin>) {
-        self.0.dialer.private.store(Arc::new(origins));
+        self.shared.dialer.private.store(Arc::new(origins));
         self.flush();
     }
 }
 
-fn pool(dialer: Arc<Dialer>) -> Client<Connector, OutBody> {
+impl Shared {
+    /// The pool of a proxy, made where it is missing.
+    fn proxied(&self, proxy: &ProxyUrl) -> Pool {
+        if let Some(pool) = self.proxied.load().get(proxy) {
+            return pool.clone();
+        }
+        let made = pool(Arc::clone(&self.dialer), Some(proxy.clone()));
+        let mut kept = made.clone();
+        self.proxied.rcu(|pools| {
+            let mut pools = if pools.len() < PROXY_POOLS_MAX { HashMap::clone(pools) } else { HashMap::new() };
+            // Another request may have been first: of two pools one would lose its connections.
+            kept = pools.entry(proxy.clone()).or_insert_with(|| made.clone()).clone();
+            pools
+        });
+        kept
+    }
+}
+
+fn pool(dialer: Arc<Dialer>, proxy: Option<ProxyUrl>) -> Pool {
     Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
@@ -115,7 +155,7 @@ fn pool(dialer: Arc<Dialer>) -> Client<Connector, OutBody> {
         .http2_keep_alive_interval(H2_PING_INTERVAL)
         .http2_keep_alive_timeout(H2_PING_TIMEOUT)
         .http2_keep_alive_while_idle(true)
-        .build(Connector(dialer))
+        .build(Connector { dialer, proxy })
 }
 
 fn admit(target: &Origin, allowed: &BTreeSet<Origin>) -> Result<(), EgressError> {
@@ -194,7 +234,10 @@ fn classify(target: &Origin, error: hyper_util::client::legacy::Error) -> Egress
 
 /// Dials for the pool.
 #[derive(Debug, Clone)]
-struct Connector(Arc<Dialer>);
+struct Connector {
+    dialer: Arc<Dialer>,
+    proxy: Option<ProxyUrl>,
+}
 
 impl tower_service::Service<Uri> for Connector {
     type Response = Stream;
@@ -206,10 +249,10 @@ impl tower_service::Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let dialer = Arc::clone(&self.0);
+        let Self { dialer, proxy } = self.clone();
         Box::pin(async move {
             let origin = Origin::of(&uri).map_err(|_refused| EgressError::Unsendable)?;
-            dialer.dial(&origin, Protocols::Http2OrHttp1).await
+            dialer.dial(&origin, Protocols::Http2OrHttp1, proxy.as_ref()).await
         })
     }
 }

@@ -3,9 +3,11 @@
 use crate::address::AddressClass;
 use crate::error::EgressError;
 use crate::limits::{ADDRESSES_MAX, CONNECT_TIMEOUT, FALLBACK_DELAY};
+use crate::proxy;
 use crate::stream::{Stream, tune};
 use crate::trust::{Protocols, Trust};
 use arc_swap::ArcSwap;
+use claviger_domain::options::ProxyUrl;
 use claviger_domain::origin::{Origin, Scheme};
 use claviger_runtime::{BoxFuture, Clock};
 use hyper_util::rt::TokioIo;
@@ -47,21 +49,24 @@ pub(crate) struct Dialer {
 }
 
 impl Dialer {
-    /// A new connection, TLS done, within [`CONNECT_TIMEOUT`]. Cancel safe: dropping it closes what was opened.
-    pub(crate) async fn dial(&self, origin: &Origin, protocols: Protocols) -> Result<Stream, EgressError> {
+    /// A new connection, TLS done, through the proxy where there is one, within [`CONNECT_TIMEOUT`]. Cancel safe: dropping it closes what was opened.
+    pub(crate) async fn dial(&self, origin: &Origin, protocols: Protocols, proxy: Option<&ProxyUrl>) -> Result<Stream, EgressError> {
         tokio::select! {
             biased;
-            opened = self.open(origin, protocols) => opened,
+            opened = self.open(origin, protocols, proxy) => opened,
             () = self.clock.sleep(CONNECT_TIMEOUT) => Err(EgressError::Timeout { origin: origin.clone() }),
         }
     }
 
-    async fn open(&self, origin: &Origin, protocols: Protocols) -> Result<Stream, EgressError> {
-        let addresses = self.checked_addresses(origin).await?;
-        let socket = self
-            .connect_any(addresses)
-            .await
-            .map_err(|source| EgressError::Connect { origin: origin.clone(), source: Arc::new(source) })?;
+    async fn open(&self, origin: &Origin, protocols: Protocols, proxy: Option<&ProxyUrl>) -> Result<Stream, EgressError> {
+        let socket = if let Some(proxy) = proxy::between(proxy, origin) {
+            self.check_literal(origin)?;
+            self.tunnel(proxy, origin).await?
+        } else {
+            let addresses = self.checked_addresses(origin).await?;
+            let connected = self.connect_any(addresses).await;
+            connected.map_err(|source| EgressError::Connect { origin: origin.clone(), source: Arc::new(source) })?
+        };
         tune(&socket);
         match origin.scheme() {
             Scheme::Http => Ok(Stream::Clear(TokioIo::new(socket))),
@@ -81,14 +86,20 @@ impl Dialer {
         if addresses.is_empty() {
             return Err(failed(io::Error::new(io::ErrorKind::NotFound, "the name has no address")));
         }
-        for address in &addresses {
-            let class = AddressClass::of(address.ip());
-            if !self.may_dial(origin, class) {
-                return Err(EgressError::AddressRefused { origin: origin.clone(), address: address.ip(), class });
-            }
-        }
+        addresses.iter().try_for_each(|address| self.check(origin, address.ip()))?;
         addresses.truncate(ADDRESSES_MAX);
         Ok(addresses)
+    }
+
+    /// Checks an origin that is an address: behind a proxy that is all that can be known of where it is.
+    fn check_literal(&self, origin: &Origin) -> Result<(), EgressError> {
+        bare_host(origin).parse().map_or(Ok(()), |address| self.check(origin, address))
+    }
+
+    fn check(&self, origin: &Origin, address: IpAddr) -> Result<(), EgressError> {
+        let class = AddressClass::of(address);
+        let refused = || EgressError::AddressRefused { origin: origin.clone(), address, class };
+        if self.may_dial(origin, class) { Ok(()) } else { Err(refused()) }
     }
 
     fn may_dial(&self, origin: &Origin, class: AddressClass) -> bool {
@@ -104,7 +115,7 @@ impl Dialer {
 
     /// Connects to the first address that answers. The family of the first address has a head start of
     /// [`FALLBACK_DELAY`] over the other (RFC 8305, with one race instead of one per address).
-    async fn connect_any(&self, addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
+    pub(crate) async fn connect_any(&self, addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
         let each_timeout = CONNECT_TIMEOUT / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
         let preferred_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
         let (first, second): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|address| address.is_ipv6() == preferred_is_v6);
@@ -156,6 +167,10 @@ impl Dialer {
 
 /// The host as resolvers and TLS know it: an IPv6 address without its brackets.
 fn bare_host(origin: &Origin) -> &str {
-    let host = origin.host();
+    bare(origin.host())
+}
+
+/// A host without the brackets of an IPv6 address.
+pub(crate) fn bare(host: &str) -> &str {
     host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host)
 }

@@ -55,6 +55,16 @@ pub enum EgressError {
         /// Why, for the address tried last.
         source: Arc<io::Error>,
     },
+    /// The proxy could not be reached, or opened no way to the origin. The proxy's, the network's or the configuration's fault.
+    #[error("{origin}: no way through the proxy {proxy}")]
+    Proxy {
+        /// The target.
+        origin: Origin,
+        /// The proxy, without its password.
+        proxy: String,
+        /// Why.
+        source: Arc<ProxyError>,
+    },
     /// The TLS handshake failed; a certificate that is not trusted is found here.
     #[error("{origin}: the TLS handshake failed")]
     Tls {
@@ -98,12 +108,51 @@ impl EgressError {
             | Self::Unsendable
             | Self::Resolve { .. }
             | Self::Connect { .. }
+            | Self::Proxy { .. }
             | Self::Tls { .. }
             | Self::Trust { .. }
             | Self::Timeout { .. } => true,
             Self::Lost { first_byte, .. } => *first_byte == FirstByte::NotSent,
         }
     }
+}
+
+/// Why a proxy opened no way.
+#[derive(Debug, thiserror::Error)]
+pub enum ProxyError {
+    /// Its name did not resolve.
+    #[error("the name of the proxy did not resolve")]
+    Resolve(#[source] io::Error),
+    /// Its name resolves to a place where no proxy is.
+    #[error("the proxy resolves to {address}, {}", AddressClass::Never)]
+    Address {
+        /// The address.
+        address: IpAddr,
+    },
+    /// It could not be connected to.
+    #[error("connecting to the proxy failed")]
+    Connect(#[source] io::Error),
+    /// The connection ended before the way was open.
+    #[error("the proxy ended the connection")]
+    Lost(#[source] io::Error),
+    /// It wants another name or password, or one at all.
+    #[error("the proxy refuses the name or the password")]
+    Login,
+    /// It answered `CONNECT` with a refusal.
+    #[error("the proxy answered {status}")]
+    Status {
+        /// The status.
+        status: u16,
+    },
+    /// It answered SOCKS with a refusal (RFC 1928 §6).
+    #[error("the proxy answered with SOCKS reply {reply}")]
+    Socks {
+        /// The reply.
+        reply: u8,
+    },
+    /// It does not speak as its scheme says.
+    #[error("the proxy does not speak the protocol that its URL names")]
+    NotSpoken,
 }
 
 /// Why there are no trusted roots.

@@ -12,6 +12,13 @@ pub const FALLBACK_DELAY: Duration = Duration::from_millis(250);
 /// Most addresses of one name that are dialled. Large providers publish up to eight; all are checked, whatever their number.
 pub const ADDRESSES_MAX: usize = 16;
 
+/// Most bytes of a proxy's answer to `CONNECT`; real ones are under 1 KiB, with what some say about themselves.
+pub const PROXY_ANSWER_MAX_BYTES: usize = 16 * 1024;
+
+/// Most proxies for which idle connections are kept; past it those of all proxies are forgotten. An account has one proxy, and
+/// most installations have none.
+pub const PROXY_POOLS_MAX: usize = 256;
+
 /// How long an idle connection is kept. Common load balancers close theirs after 60 to 400 s, and a short-lived pool
 /// forgets a network that is gone.
 pub const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(90);

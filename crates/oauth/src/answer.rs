@@ -124,7 +124,7 @@ impl fmt::Display for Doubt {
 pub fn read_answer(rule: &RefreshRule, raw: &RawParts<'_>, now: Timestamp) -> Outcome {
     // A media type counts for refusals alone: a complete token is one, whatever something on the way calls it.
     let is_success = matches!(raw.status, 200..=299);
-    let content = Content::of(raw.content_type.filter(|_| !is_success), raw.body);
+    let content = Content::of(raw.content_type.filter(|_| !is_success), raw.body, &rule.names);
     let transient = |why| Outcome::Transient { retry_at: retry_at(raw.retry_after, raw.date, now), why };
     let ambiguous = |why| Outcome::Ambiguous { why };
     let status = raw.status;
@@ -214,7 +214,7 @@ fn is_blank(token: &str) -> bool {
 }
 
 /// A life as JSON text: a positive number of seconds, or the same as a string.
-fn life(written: &str) -> Option<Duration> {
+pub(crate) fn life(written: &str) -> Option<Duration> {
     let number = written.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(written).trim();
     // The standard parser reads words as well, such as "inf".
     if !number.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-')) {

@@ -1,6 +1,7 @@
 //! The shape of a token endpoint's body: which of its members matter, and none of the others is kept.
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use claviger_domain::profile::TokenNames;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::fmt;
@@ -22,13 +23,13 @@ pub(crate) enum Content {
 
 impl Content {
     /// Reads a body. A byte order mark before JSON is skipped (RFC 8259 §8.1 allows that).
-    pub(crate) fn of(content_type: Option<&str>, body: &[u8]) -> Self {
+    pub(crate) fn of(content_type: Option<&str>, body: &[u8], names: &TokenNames) -> Self {
         let text = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body).trim_ascii();
         if content_type.is_some_and(is_html) || text.starts_with(b"<") {
             Self::Html
         } else if text.is_empty() {
             Self::Empty
-        } else if let Ok(members) = serde_json::from_slice(text) {
+        } else if let Some(members) = Members::read(text, names) {
             Self::Object(Box::new(members))
         } else if serde_json::from_slice::<IgnoredAny>(text).is_ok() && !text.starts_with(b"{") {
             Self::OtherJson
@@ -64,7 +65,7 @@ impl Drop for Members {
 }
 
 /// Overwrites every text in a value. The parser bounds its depth.
-fn wipe(value: &mut Value) {
+pub(crate) fn wipe(value: &mut Value) {
     match value {
         Value::String(text) => text.zeroize(),
         Value::Array(values) => values.iter_mut().for_each(wipe),
@@ -74,6 +75,12 @@ fn wipe(value: &mut Value) {
 }
 
 impl Members {
+    fn read(text: &[u8], names: &TokenNames) -> Option<Self> {
+        let mut deserializer = serde_json::Deserializer::from_slice(text);
+        let members = MembersSeed(names).deserialize(&mut deserializer).ok()?;
+        deserializer.end().ok().map(|()| members)
+    }
+
     /// Keeps a secret member; the one before it is overwritten.
     fn keep(slot: &mut Option<Value>, value: Value) {
         slot.replace(value).iter_mut().for_each(wipe);
@@ -95,15 +102,18 @@ impl Members {
     }
 }
 
-impl<'de> Deserialize<'de> for Members {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(MembersVisitor)
+/// Reads members by the names that a rule gives them.
+struct MembersSeed<'a>(&'a TokenNames);
+
+impl<'de> DeserializeSeed<'de> for MembersSeed<'_> {
+    type Value = Members;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Members, D::Error> {
+        deserializer.deserialize_map(self)
     }
 }
 
-struct MembersVisitor;
-
-impl<'de> Visitor<'de> for MembersVisitor {
+impl<'de> Visitor<'de> for MembersSeed<'_> {
     type Value = Members;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -114,8 +124,8 @@ impl<'de> Visitor<'de> for MembersVisitor {
         let mut members = Members::default();
         while let Some(name) = map.next_key::<String>()? {
             match name.as_str() {
-                "access_token" => Members::keep(&mut members.access_token, map.next_value()?),
-                "refresh_token" => Members::keep(&mut members.refresh_token, map.next_value()?),
+                name if name == self.0.access => Members::keep(&mut members.access_token, map.next_value()?),
+                name if name == self.0.refresh => Members::keep(&mut members.refresh_token, map.next_value()?),
                 "expires_in" => members.expires_in = Some(map.next_value()?),
                 "scope" => members.scope = Some(map.next_value()?),
                 "error" => members.error = Some(map.next_value()?),

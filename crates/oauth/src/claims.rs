@@ -3,7 +3,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use claviger_domain::identity::Identity;
+use claviger_domain::identity::{Identity, fit_name};
 use claviger_domain::profile::IdentityRule;
 use claviger_domain::time::Timestamp;
 use serde_json::Value;
@@ -12,16 +12,20 @@ use std::time::Duration;
 /// Most bytes of a token whose claims are read; servers accept no header much longer.
 pub const JWT_MAX_BYTES: usize = 16 * 1024;
 
-/// Most bytes of a claim that is kept; an e-mail address has at most 254.
-pub const CLAIM_MAX_BYTES: usize = 256;
-
 /// The identity that a token's claims name; empty where it is no JWT or names none.
 ///
 /// Of each list of paths the first one that leads to usable text counts.
 pub fn identity_from_claims(rule: &IdentityRule, token: &str) -> Identity {
     let Some(claims) = claims(token) else { return Identity::default() };
     let first = |paths: &[Vec<String>]| paths.iter().find_map(|path| text_at(&claims, path));
-    Identity { account_id: first(&rule.account_id), email: first(&rule.email), ..Identity::default() }.normalized()
+    Identity { account_id: first(&rule.account_id), email: first(&rule.email), org_id: first(&rule.org_id), ..Identity::default() }
+        .normalized()
+}
+
+/// The plan that a token's claims name, lower case; `None` where it is no JWT or names none.
+pub fn plan_from_claims(rule: &IdentityRule, token: &str) -> Option<String> {
+    let claims = claims(token)?;
+    rule.plan.iter().find_map(|path| text_at(&claims, path)).map(|plan| plan.to_lowercase())
 }
 
 /// How long a JWT says that it lasts.
@@ -60,14 +64,13 @@ fn claims(token: &str) -> Option<Value> {
 
 /// Text fit to be shown and compared: short, and without characters that would steer a terminal.
 fn text_at(claims: &Value, path: &[String]) -> Option<String> {
-    let text = path.iter().try_fold(claims, |value, name| value.get(name))?.as_str()?.trim();
-    let fit = !text.is_empty() && text.len() <= CLAIM_MAX_BYTES && !text.chars().any(char::is_control);
-    fit.then(|| text.to_owned())
+    fit_name(path.iter().try_fold(claims, |value, name| value.get(name))?.as_str()?).map(str::to_owned)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use claviger_domain::identity::NAME_MAX_BYTES;
 
     fn jwt(claims: &str) -> String {
         format!("{}.{}.sig", URL_SAFE_NO_PAD.encode(r#"{"alg":"none"}"#), URL_SAFE_NO_PAD.encode(claims))
@@ -78,6 +81,7 @@ mod tests {
         IdentityRule {
             account_id: vec![path(&["https://auth.example/claims", "account_id"]), path(&["sub"])],
             email: vec![path(&["profile", "email"]), path(&["email"])],
+            ..IdentityRule::default()
         }
     }
 
@@ -92,7 +96,7 @@ mod tests {
 
     #[test]
     fn what_is_no_jwt_or_not_fit_to_show_names_nobody() {
-        let long = format!(r#"{{"sub":"{}"}}"#, "x".repeat(CLAIM_MAX_BYTES + 1));
+        let long = format!(r#"{{"sub":"{}"}}"#, "x".repeat(NAME_MAX_BYTES + 1));
         let huge = format!(r#"{{"sub":"a","pad":"{}"}}"#, "x".repeat(JWT_MAX_BYTES));
         for token in [
             String::new(),

@@ -1,7 +1,7 @@
 //! What answers of token endpoints mean, as a table, and what no answer may ever do.
 #![expect(clippy::unwrap_used, reason = "what fails in a test may panic")]
 
-use claviger_domain::profile::{RefreshRule, Rotation, TokenEncoding};
+use claviger_domain::profile::{RefreshRule, Rotation, TokenCarry, TokenEncoding, TokenNames};
 use claviger_domain::time::Timestamp;
 use claviger_oauth::{Doubt, LIFE_MAX, Outcome, RawParts, Refusal, TokenAnswer, read_answer};
 use proptest::prelude::*;
@@ -16,6 +16,8 @@ fn rule() -> RefreshRule {
         client_id: "client-1".to_owned(),
         client_secret: None,
         encoding: TokenEncoding::Form,
+        carry: TokenCarry::Parameter,
+        names: TokenNames::default(),
         headers: Vec::new(),
         params: Vec::new(),
         rotation: Rotation::Strict,

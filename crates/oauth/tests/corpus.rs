@@ -1,7 +1,7 @@
 //! The corpus of token answers: each is what its table says, and no change of its bytes makes a token out of what has none.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "what fails in a test may panic")]
 
-use claviger_domain::profile::{RefreshRule, Rotation, TokenEncoding};
+use claviger_domain::profile::{RefreshRule, Rotation, TokenCarry, TokenEncoding, TokenNames};
 use claviger_domain::time::Timestamp;
 use claviger_oauth::{Doubt, Outcome, RawParts, Refusal, read_answer};
 use claviger_testkit::proof_row;
@@ -21,6 +21,8 @@ fn rule(which: CorpusRule, rotation: Rotation) -> RefreshRule {
         client_id: "client-1".to_owned(),
         client_secret: None,
         encoding: TokenEncoding::Form,
+        carry: TokenCarry::Parameter,
+        names: TokenNames::default(),
         headers: Vec::new(),
         params: Vec::new(),
         rotation,

@@ -2,7 +2,7 @@
 //! token for another try is given only where the provider did not redeem it.
 #![expect(clippy::unwrap_used, reason = "what fails in a test may panic")]
 
-use claviger_domain::profile::{RefreshRule, Rotation, TokenEncoding};
+use claviger_domain::profile::{RefreshRule, Rotation, TokenCarry, TokenEncoding, TokenNames};
 use claviger_domain::time::Timestamp;
 use claviger_egress::{Egress, EgressConfig, FirstByte, SendFailure};
 use claviger_oauth::{Outcome, RawParts, RefreshToken, read_answer, refresh_request};
@@ -47,6 +47,8 @@ fn rule(simulator: &Simulator, encoding: TokenEncoding) -> RefreshRule {
         client_id: "client-1".to_owned(),
         client_secret: None,
         encoding,
+        carry: TokenCarry::Parameter,
+        names: TokenNames::default(),
         headers: Vec::new(),
         params: Vec::new(),
         rotation: Rotation::Strict,
@@ -61,7 +63,7 @@ fn rule(simulator: &Simulator, encoding: TokenEncoding) -> RefreshRule {
 async fn refresh(rule: &RefreshRule, token: &str, clock: &dyn Clock) -> Result<Outcome, SendFailure> {
     let egress = Egress::new(EgressConfig::default(), Arc::new(SystemClock));
     let connection = egress.connect(&rule.url.origin, &BTreeSet::from([rule.url.origin.clone()])).await.unwrap();
-    let request = refresh_request(rule, &RefreshToken::new(token.to_owned()));
+    let request = refresh_request(rule, &RefreshToken::new(token.to_owned())).unwrap();
     let answer = connection.send(request, rule.timeout, clock).await?;
     let raw = RawParts {
         status: answer.status.as_u16(),

@@ -4,5 +4,6 @@
 mod dialling;
 mod exchange;
 mod pooled;
+mod proxied;
 mod tls;
 mod upstream;
