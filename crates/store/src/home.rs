@@ -142,6 +142,15 @@ fn file_check(path: &Path, metadata: &Metadata) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Whether a file of ours is there. Looks without opening it: a descriptor that is closed would take the locks of SQLite with it.
+pub(crate) fn file_is_ours(path: &Path) -> Result<bool, StoreError> {
+    match std::fs::symlink_metadata(path) {
+        Ok(metadata) => file_check(path, &metadata).map(|()| true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(StoreError::Io { doing: "looking at a file", path: path.to_owned(), source }),
+    }
+}
+
 /// Whether others can put files into a folder, or take them out of it.
 pub(crate) fn is_writable_for_others(folder: &Path) -> Result<bool, StoreError> {
     let metadata = std::fs::metadata(folder).map_err(StoreError::io("looking at the folder", folder))?;

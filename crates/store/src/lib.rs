@@ -6,6 +6,7 @@
 mod error;
 mod home;
 mod locks;
+mod log;
 mod memory;
 mod place;
 mod root_key;
@@ -16,13 +17,17 @@ mod sqlite;
 
 pub use error::{RowFault, RowFaultKind, StoreError};
 pub use home::vault_exists;
+pub use log::{
+    Cost, CostRow, CostTotal, LOG_KEPT, LOG_QUEUE_MAX, LOG_REOPEN_AFTER, LOG_ROWS_LISTED_MAX, LogAnswer, LogError, LogFilter, LogStore,
+    MemoryLog, SAME_END_WITHIN, SqliteLog, USAGE_BUCKET, UsageRow, WasteRow,
+};
 pub use memory::{Failure, Hold, MemoryStore};
 pub use root_key::{
     KDF_LANES_MAX, KDF_MEMORY_MAX_KIB, KDF_PASSES_MAX, KEY_FILE_MAX_BYTES, KdfCost, RootKey, RootSecret, SealKind, root_key_file_create,
 };
 pub use rows::{
-    AccountDraft, AccountPatch, AccountRow, AuditEntry, GrantCommit, GrantDraft, GrantRow, GrantSecret, GuardState, IntentRow, KeyDraft,
-    KeyRow, LoadedVault, Placed, PlacedOutcome, Rebind, SpillRecord, StickyRow, Write,
+    AccountDraft, AccountPatch, AccountRow, AuditEntry, GrantCommit, GrantDraft, GrantRow, GrantSecret, GrantTake, GuardState, IntentRow,
+    KeyDraft, KeyRow, LoadedVault, Placed, PlacedOutcome, Rebind, SpillRecord, StickyRow, Take, TakenRow, Write,
 };
 pub use spill::{SPILL_BODY_MAX_BYTES, SPILL_HEADER_MAX_BYTES, SPILL_SLOT_BYTES};
 pub use sqlite::{
@@ -115,6 +120,17 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// With an open intent nothing is written ([`Rebind::Busy`]). A secret that does not open under its stored origins is
     /// [`StoreError::Row`]: rebinding never makes a tampered row readable.
     fn grant_rebind(&self, grant: GrantId, replaces: GrantRevision, origins: StoredOrigins) -> Answer<'_, Rebind>;
+
+    /// Takes over a login that was followed: stores its secret under the next revision, the refresh token with it, makes it ours
+    /// to refresh, and remembers from which file it came. It is live then, and in no quarantine. A grant that was taken before
+    /// may be taken again, when its tool has renewed the login meanwhile; an open intent is closed, as with a new login.
+    ///
+    /// Where another grant of the provider has the refresh token already, its accounts move here and it goes. The caller holds
+    /// the grant's lock.
+    fn grant_take(&self, take: GrantTake) -> Answer<'_, Take>;
+
+    /// From where logins were taken over, as far as they are neither followed nor replaced by a new login since.
+    fn taken_list(&self) -> Answer<'_, Vec<TakenRow>>;
 
     /// Whether an attempt is done with: its answer is in the vault, or that of a later attempt of its intent is, or it was
     /// withdrawn. Remembered for 30 days. A slot of such an attempt is needed no more.

@@ -5,8 +5,9 @@ mod state;
 use crate::seal::Keyring;
 use crate::spill::{SPILL_BODY_MAX_BYTES, SPILL_TABLE, cut_headers};
 use crate::{
-    AccountDraft, AccountPatch, Answer, AuditEntry, Fingerprint, GrantCommit, GrantLock, GrantRow, GuardState, IntentRow, KeyDraft,
-    KeyHashKey, LoadedVault, Placed, Rebind, RowFault, RowFaultKind, SpillRecord, StickyRow, Store, StoreError, Write,
+    AccountDraft, AccountPatch, Answer, AuditEntry, Fingerprint, GrantCommit, GrantLock, GrantRow, GrantTake, GuardState, IntentRow,
+    KeyDraft, KeyHashKey, LoadedVault, Placed, Rebind, RowFault, RowFaultKind, SpillRecord, StickyRow, Store, StoreError, Take, TakenRow,
+    Write,
 };
 use claviger_domain::block::{Block, BlockScope};
 use claviger_domain::id::{AccountId, AttemptId, GrantId, GrantRevision, RowRevision};
@@ -252,6 +253,14 @@ impl Store for MemoryStore {
 
     fn grant_rebind(&self, grant: GrantId, replaces: GrantRevision, origins: StoredOrigins) -> Answer<'_, Rebind> {
         self.answer("grant_rebind", move |state| state.grant_rebind(grant, replaces, origins))
+    }
+
+    fn grant_take(&self, take: GrantTake) -> Answer<'_, Take> {
+        self.answer("grant_take", move |state| state.grant_take(&self.keyring, take))
+    }
+
+    fn taken_list(&self) -> Answer<'_, Vec<TakenRow>> {
+        self.answer("taken_list", |state| Ok(state.taken_list()))
     }
 
     fn attempt_applied(&self, attempt: AttemptId) -> Answer<'_, bool> {

@@ -1,9 +1,10 @@
 //! How a draft is placed among what is there: decided here once, carried out by each store.
 
-use crate::{AccountRow, GrantSecret, PlacedOutcome};
+use crate::{AccountDraft, AccountRow, GrantDraft, GrantSecret, PlacedOutcome};
 use claviger_domain::credential::{Source, Standing};
-use claviger_domain::id::{AccountId, GrantId};
+use claviger_domain::id::{AccountId, GrantId, ProviderId};
 use claviger_domain::identity::Identity;
+use claviger_domain::options::AccountOptions;
 use claviger_domain::secret::SecretText;
 use claviger_domain::time::Timestamp;
 
@@ -107,20 +108,41 @@ pub(crate) struct AccountFacts {
     pub(crate) identity: Identity,
     pub(crate) source: Source,
     pub(crate) label: Option<String>,
+    pub(crate) priority: i32,
+    pub(crate) options: AccountOptions,
     pub(crate) standing: Standing,
+    pub(crate) plan: Option<String>,
+    pub(crate) logged_in_at: Option<Timestamp>,
+    /// The account that it renews.
+    pub(crate) onto: Option<AccountId>,
+}
+
+/// A draft in its two parts: the facts that concern the account alone, and its grant.
+pub(crate) fn parts(draft: AccountDraft) -> (ProviderId, GrantDraft, AccountFacts) {
+    let AccountDraft { provider, grant, identity, source, label, priority, options, standing, plan, logged_in_at, onto } = draft;
+    let identity = identity.normalized();
+    (provider, grant, AccountFacts { identity, source, label, priority, options, standing, plan, logged_in_at, onto })
 }
 
 /// The account's row after placing a draft; `None` where nothing of it changes.
 ///
-/// A person's standing survives the same secret and falls with a new one.
-pub(crate) fn account_after(row: &AccountRow, facts: AccountFacts, grant: GrantId, plan: GrantPlan, now: Timestamp) -> Option<AccountRow> {
-    let AccountFacts { identity, source, label, standing } = facts;
+/// A person's standing survives the same secret and falls with a new one; priority and options survive both.
+pub(crate) fn account_after(
+    row: &AccountRow,
+    facts: AccountFacts,
+    grant: GrantId,
+    grant_plan: GrantPlan,
+    now: Timestamp,
+) -> Option<AccountRow> {
+    let AccountFacts { identity, source, label, priority: _, options: _, standing, plan, logged_in_at, onto: _ } = facts;
     let after = AccountRow {
         grant,
         identity: learn(&row.identity, identity),
         source,
         label: label.or_else(|| row.label.clone()),
-        standing: if plan.moves_secret() { standing } else { row.standing.clone() },
+        standing: if grant_plan.moves_secret() { standing } else { row.standing.clone() },
+        plan: plan.or_else(|| row.plan.clone()),
+        logged_in_at: logged_in_at.or(row.logged_in_at),
         ..row.clone()
     };
     (after != *row).then(|| AccountRow { revision: row.revision.next(), updated_at: now, ..after })
@@ -129,13 +151,7 @@ pub(crate) fn account_after(row: &AccountRow, facts: AccountFacts, grant: GrantI
 /// What is known of an identity after a new login: the new facts, and the old ones that it does not name, unless they
 /// would make another account of it.
 fn learn(old: &Identity, new: Identity) -> Identity {
-    let merged = Identity {
-        account_id: new.account_id.clone().or_else(|| old.account_id.clone()),
-        email: new.email.clone().or_else(|| old.email.clone()),
-        org_id: new.org_id.clone().or_else(|| old.org_id.clone()),
-        org_name: new.org_name.clone().or_else(|| old.org_name.clone()),
-        project_id: new.project_id.clone().or_else(|| old.project_id.clone()),
-    };
+    let merged = new.clone().completed_by(old.clone());
     match new.key() {
         Some(key) if merged.key().as_ref() != Some(&key) => new,
         _ => merged,

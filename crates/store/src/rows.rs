@@ -5,10 +5,12 @@ use claviger_domain::block::Block;
 use claviger_domain::credential::{CredentialKind, Custody, GrantState, Source, Standing};
 use claviger_domain::id::{AccountId, AttemptId, GrantId, GrantRevision, InstanceId, ProviderId, RowRevision};
 use claviger_domain::identity::Identity;
+use claviger_domain::options::{AccountOptions, OptionsChange};
 use claviger_domain::origin::StoredOrigins;
 use claviger_domain::secret::SecretText;
 use claviger_domain::time::Timestamp;
 use claviger_domain::virtual_key::{Accessor, KeyKind};
+use std::path::PathBuf;
 
 /// How a write ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,8 +96,14 @@ pub struct AccountRow {
     pub label: Option<String>,
     /// Higher is drained first. Default 0.
     pub priority: i32,
+    /// What else a person set for it.
+    pub options: AccountOptions,
     /// Whether it may be picked.
     pub standing: Standing,
+    /// The plan that its provider last told, in the provider's words.
+    pub plan: Option<String>,
+    /// When a person last logged in; `None` where that is not known, and for keys.
+    pub logged_in_at: Option<Timestamp>,
     /// Since when it is here.
     pub created_at: Timestamp,
     /// When this row last changed.
@@ -210,8 +218,19 @@ pub struct AccountDraft {
     pub source: Source,
     /// A name given by a person; `None` keeps the one that is there.
     pub label: Option<String>,
+    /// The priority of a new account; one that is there keeps its own.
+    pub priority: i32,
+    /// The options of a new account; one that is there keeps its own.
+    pub options: AccountOptions,
+    /// The plan that its provider told; `None` keeps what is known.
+    pub plan: Option<String>,
+    /// When a person logged in; `None` keeps what is known.
+    pub logged_in_at: Option<Timestamp>,
     /// Whether it may be picked.
     pub standing: Standing,
+    /// The account that it renews, whoever that was; `None` finds the account by its identity and its secret. The caller has
+    /// made sure that no other account has the identity.
+    pub onto: Option<AccountId>,
 }
 
 /// Where an account was placed.
@@ -243,19 +262,25 @@ pub struct AccountPatch {
     pub label: Option<String>,
     /// Higher is drained first.
     pub priority: Option<i32>,
+    /// The other options.
+    pub options: OptionsChange,
     /// Whether it may be picked.
     pub standing: Option<Standing>,
+    /// The plan that its provider told: no person's to set, and kept with what is.
+    pub plan: Option<String>,
 }
 
 impl AccountPatch {
     /// The row after this change.
     pub(crate) fn apply(self, row: AccountRow, now: Timestamp) -> AccountRow {
-        let Self { label, priority, standing } = self;
+        let Self { label, priority, options, standing, plan } = self;
         AccountRow {
             revision: row.revision.next(),
             label: label.map_or(row.label, |label| Some(label).filter(|label| !label.is_empty())),
             priority: priority.unwrap_or(row.priority),
+            options: options.apply(row.options),
             standing: standing.unwrap_or(row.standing),
+            plan: plan.or(row.plan),
             updated_at: now,
             ..row
         }
@@ -277,6 +302,47 @@ pub struct GrantCommit {
     pub issued_at: Timestamp,
     /// The attempt that brought it; `None` where a followed file did, whose secret is taken as it is.
     pub attempt: Option<AttemptId>,
+}
+
+/// A login of another tool to be taken over: its refresh token is ours to send from now on.
+#[derive(Debug)]
+pub struct GrantTake {
+    /// The grant.
+    pub grant: GrantId,
+    /// The revision that it replaces.
+    pub from: GrantRevision,
+    /// What the tool's file holds, its refresh token with it.
+    pub secret: GrantSecret,
+    /// When the access token ends.
+    pub expires_at: Option<Timestamp>,
+    /// When it is taken.
+    pub taken_at: Timestamp,
+    /// The file of the tool.
+    pub path: PathBuf,
+}
+
+/// How the taking over of a login ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Take {
+    /// It is ours, under this revision.
+    Done(GrantRevision),
+    /// Its refresh token was redeemed here before: nothing was written.
+    Spent,
+    /// The grant had moved on, or was gone, or the same login is being refreshed elsewhere: nothing was written.
+    Stale,
+}
+
+/// From where a login was taken over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TakenRow {
+    /// The grant.
+    pub grant: GrantId,
+    /// The file of the tool.
+    pub path: PathBuf,
+    /// The refresh token that it held.
+    pub fingerprint: Fingerprint,
+    /// When.
+    pub taken_at: Timestamp,
 }
 
 /// A virtual key to be stored: its keyed hash, never its text.

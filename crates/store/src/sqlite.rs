@@ -16,6 +16,7 @@ mod read_only;
 mod rotate;
 mod schema;
 mod seal;
+mod taken;
 mod trail;
 mod writer;
 
@@ -35,8 +36,9 @@ use crate::root_key::{KdfCost, RootKey};
 use crate::seal::Keyring;
 use crate::spill::{Spill, SpillPlace};
 use crate::{
-    AccountDraft, AccountPatch, Answer, AuditEntry, Fingerprint, GrantCommit, GrantLock, GrantRow, GuardState, IntentRow, KeyDraft,
-    KeyHashKey, LoadedVault, Placed, Rebind, RowFault, RowFaultKind, SpillRecord, StickyRow, Store, StoreError, Write,
+    AccountDraft, AccountPatch, Answer, AuditEntry, Fingerprint, GrantCommit, GrantLock, GrantRow, GrantTake, GuardState, IntentRow,
+    KeyDraft, KeyHashKey, LoadedVault, Placed, Rebind, RowFault, RowFaultKind, SpillRecord, StickyRow, Store, StoreError, Take, TakenRow,
+    Write,
 };
 use arc_swap::ArcSwap;
 use claviger_domain::block::{Block, BlockScope};
@@ -168,7 +170,7 @@ fn load(connection: &Connection, keyring: &Keyring) -> Result<LoadedVault, Fault
     let mut vault = LoadedVault { version: version(connection)?, ..LoadedVault::default() };
     let LoadedVault { version: _, accounts, grants, blocks, keys, faults, guard: _ } = &mut vault;
     grant::load_all(connection, keyring, (grants, faults))?;
-    account::load_all(connection, (accounts, faults))?;
+    account::load_all(connection, keyring, (accounts, faults))?;
     block::load_all(connection, (blocks, faults))?;
     key::load_all(connection, (keys, faults))?;
     Ok(vault)
@@ -195,7 +197,8 @@ impl Store for SqliteStore {
         patch: AccountPatch,
         now: Timestamp,
     ) -> Answer<'_, Write<RowRevision>> {
-        self.writer.write("changing an account", move |transaction, _| account::patch(transaction, account, replaces, patch, now))
+        self.writer
+            .write("changing an account", move |transaction, keyring| account::patch(transaction, keyring, (account, replaces), patch, now))
     }
 
     fn account_remove(&self, account: AccountId, replaces: RowRevision) -> Answer<'_, Write<()>> {
@@ -230,6 +233,14 @@ impl Store for SqliteStore {
 
     fn grant_rebind(&self, grant: GrantId, replaces: GrantRevision, origins: StoredOrigins) -> Answer<'_, Rebind> {
         self.writer.write("rebinding a grant", move |transaction, keyring| grant::rebind(transaction, keyring, (grant, replaces), &origins))
+    }
+
+    fn grant_take(&self, take: GrantTake) -> Answer<'_, Take> {
+        self.mirrored(self.writer.write("taking a login over", move |transaction, keyring| taken::take(transaction, keyring, take)))
+    }
+
+    fn taken_list(&self) -> Answer<'_, Vec<TakenRow>> {
+        self.writer.read("looking for logins that were taken over", |connection, _| taken::list(connection))
     }
 
     fn attempt_applied(&self, attempt: AttemptId) -> Answer<'_, bool> {

@@ -15,16 +15,19 @@ mod journal;
 mod place;
 mod rows;
 mod slots;
+mod taken;
 
 pub use guard::*;
 pub use journal::*;
 pub use place::*;
 pub use rows::*;
 pub use slots::*;
+pub use taken::*;
 
 use claviger_domain::credential::{Custody, Source, Standing};
 use claviger_domain::id::{AccountId, AttemptId, GrantId, GrantRevision, InstanceId, ProviderId};
 use claviger_domain::identity::Identity;
+use claviger_domain::options::AccountOptions;
 use claviger_domain::origin::StoredOrigins;
 use claviger_domain::secret::SecretText;
 use claviger_domain::time::Timestamp;
@@ -68,11 +71,18 @@ macro_rules! store_suite {
             a_rebind_with_an_open_intent_or_of_an_older_revision_writes_nothing
             a_key_is_rebound_as_a_login_is
             a_grant_that_is_not_quarantined_is_not_released
+            a_login_that_is_taken_over_is_ours_with_its_refresh_token
+            a_login_is_taken_again_where_its_tool_has_renewed_it
+            a_stale_take_writes_nothing
+            a_new_login_or_a_removal_forgets_what_was_taken
+            a_login_that_came_in_by_another_way_is_one_with_what_is_taken
             an_applied_attempt_is_remembered_for_a_month
             a_commit_meets_another_grant_with_its_new_token
             a_removed_account_takes_its_grant_unless_it_is_needed
             ids_are_never_given_twice
             a_patch_names_the_revision_that_it_replaces
+            options_are_loaded_as_they_were_set_and_outlive_a_new_login
+            a_login_and_a_plan_are_remembered_until_newer_ones_are_told
             of_two_blocks_of_one_scope_the_later_end_holds
             blocks_of_an_account_are_bounded
             a_virtual_key_is_listed_until_it_is_forgotten
@@ -137,7 +147,12 @@ pub(crate) fn draft(identity: Identity, secret: GrantSecret) -> AccountDraft {
         identity,
         source: Source::Login,
         label: None,
+        priority: 0,
+        options: AccountOptions::default(),
         standing: Standing::Active,
+        plan: None,
+        logged_in_at: None,
+        onto: None,
     }
 }
 

@@ -1,13 +1,13 @@
 //! The rows in memory and what every write does to them.
 
 use crate::place::{
-    AccountFacts, GrantPlan, KnownAccount, KnownGrant, PlaceFacts, SPENT_CAUSE, SecretMatch, account_after, compare, outcome, plan,
+    AccountFacts, GrantPlan, KnownAccount, KnownGrant, PlaceFacts, SPENT_CAUSE, SecretMatch, account_after, compare, outcome, parts, plan,
 };
 use crate::seal::Keyring;
 use crate::{
     APPLIED_REMEMBERED, AccountDraft, AccountPatch, AccountRow, AuditEntry, BLOCKS_PER_ACCOUNT_MAX, Fingerprint, GrantCommit, GrantDraft,
-    GrantRow, GrantSecret, GuardState, IntentRow, KeyDraft, KeyRow, LoadedVault, Placed, PlacedOutcome, RUN_KEY_REMEMBERED, Rebind,
-    RowFault, RowFaultKind, STICKY_ROWS_MAX, SpillRecord, StickyRow, StoreError, Write,
+    GrantRow, GrantSecret, GrantTake, GuardState, IntentRow, KeyDraft, KeyRow, LoadedVault, Placed, PlacedOutcome, RUN_KEY_REMEMBERED,
+    Rebind, RowFault, RowFaultKind, STICKY_ROWS_MAX, SpillRecord, StickyRow, StoreError, Take, TakenRow, Write,
 };
 use claviger_domain::block::{Block, BlockScope, longest};
 use claviger_domain::credential::{CredentialKind, Custody, GrantState};
@@ -45,6 +45,7 @@ pub(super) struct State {
     given: BTreeSet<GrantId>,
     /// Refresh tokens that came from outside and were redeemed since.
     spent: BTreeSet<(ProviderId, Fingerprint)>,
+    taken: BTreeMap<GrantId, TakenRow>,
     blocks: BTreeMap<AccountId, BTreeMap<BlockScope, Block>>,
     keys: BTreeMap<Accessor, KeyRow>,
     sticky: BTreeMap<(ProviderId, u64), StickyRow>,
@@ -119,10 +120,10 @@ impl State {
     }
 
     pub(super) fn account_place(&mut self, keyring: &Keyring, draft: AccountDraft, now: Timestamp) -> Placed {
-        let AccountDraft { provider, grant: secret, identity, source, label, standing } = draft;
-        let identity = identity.normalized();
+        let (provider, secret, facts) = parts(draft);
         let known_grant = self.find_grant(keyring, &provider, &secret.secret);
-        let known_account = self.find_account(&provider, &identity, known_grant);
+        let renewed = facts.onto.and_then(|id| self.accounts.get(&id)).filter(|row| row.provider == provider).map(|row| self.known(row));
+        let known_account = renewed.or_else(|| self.find_account(&provider, &facts.identity, known_grant));
         let spent = self.spent.contains(&(provider.clone(), keyring.fingerprint(secret.secret.identifying())));
         let plan = plan(&PlaceFacts { account: known_account, grant: known_grant, spent });
         let (grant, grant_changed) = match plan {
@@ -141,7 +142,6 @@ impl State {
             }
             GrantPlan::Rebind(id) => (id, self.grant_bind_as_given(id, secret)),
         };
-        let facts = AccountFacts { identity, source, label, standing };
         let placed = match known_account {
             None => Placed { account: self.account_insert(provider, grant, facts, now), grant, outcome: PlacedOutcome::Created },
             Some(known) => {
@@ -176,17 +176,34 @@ impl State {
             (key.is_some() && known == key) || (on_grant && (key.is_none() || known.is_none()))
         });
         let row = found.min_by_key(|row| (row.identity.key() != key, row.id))?;
+        Some(self.known(row))
+    }
+
+    fn known(&self, row: &AccountRow) -> KnownAccount {
         let shares_grant = self.accounts.values().any(|other| other.grant == row.grant && other.id != row.id);
-        Some(KnownAccount { id: row.id, grant: row.grant, shares_grant })
+        KnownAccount { id: row.id, grant: row.grant, shares_grant }
     }
 
     fn account_insert(&mut self, provider: ProviderId, grant: GrantId, facts: AccountFacts, now: Timestamp) -> AccountId {
-        let AccountFacts { identity, source, label, standing } = facts;
+        let AccountFacts { identity, source, label, priority, options, standing, plan, logged_in_at, onto: _ } = facts;
         self.last_account += 1;
         let id = AccountId(self.last_account);
-        let revision = RowRevision::FIRST;
-        let row =
-            AccountRow { id, provider, grant, revision, identity, source, label, priority: 0, standing, created_at: now, updated_at: now };
+        let row = AccountRow {
+            id,
+            provider,
+            grant,
+            revision: RowRevision::FIRST,
+            identity,
+            source,
+            label,
+            priority,
+            options,
+            standing,
+            plan,
+            logged_in_at,
+            created_at: now,
+            updated_at: now,
+        };
         self.accounts.insert(id, row);
         id
     }
@@ -228,6 +245,7 @@ impl State {
             (row.secret, row.expires_at, row.issued_at) = (secret, expires_at, issued_at);
             (row.origins, row.custody, row.state, row.intent) = (origins, custody, GrantState::Live, None);
             row.quarantined = None;
+            self.taken.remove(&id);
         }
     }
 
@@ -394,6 +412,32 @@ impl State {
         self.drop_unreferenced(id);
         self.version += 1;
         Ok(Write::Done(from.next()))
+    }
+
+    pub(super) fn grant_take(&mut self, keyring: &Keyring, take: GrantTake) -> Result<Take, StoreError> {
+        let GrantTake { grant, from, secret, expires_at, taken_at, path } = take;
+        let Some(row) = self.at_revision(grant, from) else { return Ok(Take::Stale) };
+        let (provider, intent_open) = (row.provider.clone(), row.intent.is_some());
+        let fingerprint = keyring.fingerprint(secret.identifying());
+        if self.spent.contains(&(provider, fingerprint)) {
+            return Ok(Take::Spent);
+        }
+        if intent_open {
+            self.spend(grant, fingerprint);
+        }
+        let commit = GrantCommit { grant, from, secret, expires_at, issued_at: taken_at, attempt: None };
+        let Write::Done(revision) = self.grant_commit(keyring, commit)? else { return Ok(Take::Stale) };
+        self.given.insert(grant);
+        self.taken.insert(grant, TakenRow { grant, path, fingerprint, taken_at });
+        if let Some(row) = self.grants.get_mut(&grant) {
+            (row.custody, row.quarantined) = (Custody::Owned, None);
+        }
+        Ok(Take::Done(revision))
+    }
+
+    pub(super) fn taken_list(&self) -> Vec<TakenRow> {
+        let owned = |row: &&TakenRow| self.grants.get(&row.grant).is_some_and(|grant| grant.custody == Custody::Owned);
+        self.taken.values().filter(owned).cloned().collect()
     }
 
     pub(super) fn attempts_open(&self) -> BTreeSet<AttemptId> {

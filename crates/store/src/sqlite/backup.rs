@@ -391,6 +391,7 @@ mod tests {
     use claviger_domain::credential::{Custody, Source, Standing};
     use claviger_domain::id::{AttemptId, GrantId, GrantRevision, ProviderId};
     use claviger_domain::identity::Identity;
+    use claviger_domain::options::AccountOptions;
     use claviger_domain::origin::StoredOrigins;
     use claviger_domain::secret::SecretText;
     use claviger_runtime::SystemClock;
@@ -437,7 +438,12 @@ mod tests {
             identity: Identity { email: Some(format!("{name}@x.example")), ..Identity::default() },
             source: Source::Login,
             label: None,
+            priority: 0,
+            options: AccountOptions::default(),
             standing: Standing::Active,
+            plan: None,
+            logged_in_at: None,
+            onto: None,
         };
         store.account_place(draft, NOW).await.unwrap().grant
     }

@@ -28,6 +28,11 @@ impl<'r, 's> Cells<'r, 's> {
         RowFault { table: self.table, row: self.id.clone(), column, kind }
     }
 
+    /// The row's id.
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
     /// Whether there is such a column; a header is read under whatever schema it has.
     pub(super) fn has(&self, column: &str) -> bool {
         self.row.as_ref().column_index(column).is_ok()

@@ -182,7 +182,7 @@ pub(super) fn is_spent(connection: &Connection, keyring: &Keyring, provider: &Pr
 
 /// Remembers that the refresh token of a grant was redeemed, where another one takes its place. Only one that was given from
 /// outside can be given again, so that this grows by logins and not by refreshes.
-fn spend(transaction: &Transaction<'_>, id: GrantId, next: Fingerprint, at: Timestamp) -> Result<(), Fault> {
+pub(super) fn spend(transaction: &Transaction<'_>, id: GrantId, next: Fingerprint, at: Timestamp) -> Result<(), Fault> {
     let insert = "INSERT INTO spent (provider, fingerprint, spent_at) SELECT provider, fingerprint, ?3 FROM grants \
                   WHERE id = ?1 AND given AND refresh_token IS NOT NULL AND fingerprint <> ?2 ON CONFLICT DO NOTHING";
     transaction.prepare_cached(insert)?.execute((id.0, next.0, at.0))?;
@@ -203,6 +203,8 @@ pub(super) fn replace(
         spend(transaction, id, keyring.fingerprint(draft.secret.identifying()), draft.issued_at)?;
     }
     journal::close(transaction, id)?;
+    // What a tool's file says of the login before is of no interest any more.
+    transaction.prepare_cached("DELETE FROM taken WHERE grant_id = ?1")?.execute([id.0])?;
     let update = "UPDATE grants SET origins = ?2, followed_path = ?3, given = TRUE, quarantined_at = NULL WHERE id = ?1";
     transaction.prepare_cached(update)?.execute((id.0, origins_text(&draft.origins), followed_path(&draft.custody)))?;
     let place = Place::new(id, next, provider, &draft.origins);

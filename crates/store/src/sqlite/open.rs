@@ -147,6 +147,8 @@ pub(super) fn connect(path: &Path) -> Result<Connection, StoreError> {
 mod tests {
     use super::*;
     use crate::root_key::root_key_file_create;
+    use claviger_domain::credential::Standing;
+    use claviger_domain::options::AccountOptions;
     use std::os::unix::fs::PermissionsExt;
 
     const BIRTH: (KdfCost, Timestamp) = (KdfCost { memory_kib: 64, passes: 1, lanes: 1 }, Timestamp(1_000));
@@ -162,6 +164,35 @@ mod tests {
                       VALUES ('abcdefghij', 'standing', zeroblob(32), '', '', 1)";
         connection.execute(insert, []).unwrap();
         (home, root)
+    }
+
+    /// A vault of a schema before the newest, with an account as that schema wrote it.
+    fn vault_with_account(folder: &Path, schema: u32) -> (VaultHome, RootKey) {
+        let (home, root) = vault_of_schema_1(folder);
+        std::fs::remove_file(home.database()).unwrap();
+        write_new_at(&home, &home.database(), &root, BIRTH, schema).unwrap();
+        let rows = "INSERT INTO grants (id, provider, revision, kind, fingerprint, issued_at, origins) \
+                    VALUES (1, 'acme', 1, 'api_key', zeroblob(32), 5, 'builtin'); \
+                    INSERT INTO accounts (id, provider, grant_id, revision, identity_key, email, source, label, priority, disabled_cause, \
+                    disabled_since, created_at, updated_at) \
+                    VALUES (3, 'acme', 1, 9, 'email:a@x.example', 'a@x.example', 'imported', 'mine', -2, 'by hand', 7, 5, 8)";
+        connect(&home.database()).unwrap().execute_batch(rows).unwrap();
+        (home, root)
+    }
+
+    #[test]
+    fn an_account_of_every_older_schema_has_the_options_of_a_new_one() {
+        for schema in 1..schema::SCHEMA_VERSION {
+            let folder = tempfile::tempdir().unwrap();
+            let (home, root) = vault_with_account(folder.path(), schema);
+            let vault = open(&home, &root, Timestamp(5_000)).unwrap();
+            let loaded = super::super::load(&vault.connection, &vault.keys.shared().load()).unwrap();
+            let [row] = loaded.accounts.as_slice() else { panic!("{:?}", loaded.faults) };
+            assert_eq!((row.id.0, row.revision.0, row.priority, row.label.as_deref()), (3, 9, -2, Some("mine")));
+            assert_eq!(row.standing, Standing::Disabled { cause: "by hand".to_owned(), since: Timestamp(7) });
+            assert_eq!((&row.options, &row.plan, row.logged_in_at), (&AccountOptions::default(), &None, None), "schema {schema}");
+            assert_eq!((&row.identity.enterprise_url, &row.identity.api_endpoint), (&None, &None));
+        }
     }
 
     fn schema_of(path: &Path) -> u32 {

@@ -1,5 +1,6 @@
 //! Rotation of the data key: a new version, every field sealed anew in small transactions, and the end of what nothing needs.
 
+use super::account::{PROXY, ProxyPlace};
 use super::adopt::OpenKeys;
 use super::cells::{Cells, origins_from_text};
 use super::fault::Fault;
@@ -13,7 +14,7 @@ use claviger_domain::time::Timestamp;
 use rusqlite::{Connection, Row, Transaction};
 use std::collections::BTreeMap;
 
-/// Most grants that are sealed anew in one transaction; few, so that a refresh never waits long for its own.
+/// Most rows that are sealed anew in one transaction; few, so that a refresh never waits long for its own.
 const RESEAL_ROWS_MAX: u32 = 16;
 
 /// The sealed columns of a grant, each with what writes it. Nothing else of the row moves, its revision least of all.
@@ -53,8 +54,8 @@ pub(super) fn begin(transaction: &Transaction<'_>, keys: &OpenKeys, now: Timesta
 /// What was sealed anew.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
-    /// The last row that was looked at; `None` where there was none left.
-    pub(super) last: Option<GrantId>,
+    /// The id of the last row that was looked at; `None` where there was none left.
+    pub(super) last: Option<i64>,
     pub(super) resealed: u64,
     pub(super) unopened: Vec<RowFault>,
 }
@@ -86,16 +87,16 @@ impl Batch {
 }
 
 /// Seals the next grants anew, those with ids after `after`.
-pub(super) fn grants(transaction: &Transaction<'_>, keyring: &Keyring, after: Option<GrantId>) -> Result<Batch, Fault> {
+pub(super) fn grants(transaction: &Transaction<'_>, keyring: &Keyring, after: Option<i64>) -> Result<Batch, Fault> {
     let select = "SELECT * FROM grants WHERE id > ?1 AND (substr(access_token, 2, 4) <> ?2 OR substr(refresh_token, 2, 4) <> ?2 \
                   OR substr(api_key, 2, 4) <> ?2) ORDER BY id LIMIT ?3";
     let mut batch = Batch::default();
     let mut found = Vec::new();
     let mut statement = transaction.prepare_cached(select)?;
-    let mut rows = statement.query((after.map_or(i64::MIN, |id| id.0), keyring.newest().to_be_bytes(), RESEAL_ROWS_MAX))?;
+    let mut rows = statement.query((after.unwrap_or(i64::MIN), keyring.newest().to_be_bytes(), RESEAL_ROWS_MAX))?;
     while let Some(row) = rows.next()? {
         let id = GrantId(row.get("id")?);
-        batch.last = Some(id);
+        batch.last = Some(id.0);
         match fields(row, keyring, id, &mut batch) {
             Ok(fields) => found.extend(fields.into_iter().map(|(update, sealed)| (id, update, sealed))),
             Err(fault) => batch.unopened.push(fault),
@@ -121,6 +122,36 @@ fn fields(row: &Row<'_>, keyring: &Keyring, id: GrantId, batch: &mut Batch) -> R
         }
     }
     Ok(fields)
+}
+
+/// Seals the proxies of the next accounts anew, those with ids after `after`. The rows are what they were, their revision too.
+pub(super) fn proxies(transaction: &Transaction<'_>, keyring: &Keyring, after: Option<i64>) -> Result<Batch, Fault> {
+    let select = "SELECT id, provider, proxy FROM accounts WHERE id > ?1 AND substr(proxy, 2, 4) <> ?2 ORDER BY id LIMIT ?3";
+    let mut batch = Batch::default();
+    let mut found = Vec::new();
+    let mut statement = transaction.prepare_cached(select)?;
+    let mut rows = statement.query((after.unwrap_or(i64::MIN), keyring.newest().to_be_bytes(), RESEAL_ROWS_MAX))?;
+    while let Some(row) = rows.next()? {
+        let id: i64 = row.get("id")?;
+        batch.last = Some(id);
+        match proxy(row, keyring, id, &mut batch) {
+            Ok(sealed) => found.extend(sealed.map(|sealed| (id, sealed))),
+            Err(fault) => batch.unopened.push(fault),
+        }
+    }
+    for (id, sealed) in found {
+        transaction.prepare_cached("UPDATE accounts SET proxy = ?2 WHERE id = ?1")?.execute((id, sealed))?;
+    }
+    Ok(batch)
+}
+
+/// The proxy of an account as it has to be written.
+fn proxy(row: &Row<'_>, keyring: &Keyring, id: i64, batch: &mut Batch) -> Result<Option<Vec<u8>>, RowFault> {
+    let cells = Cells::new(row, "accounts", &id);
+    let provider: ProviderId = cells.parse("provider")?;
+    let sealed: Vec<u8> = cells.get(PROXY)?;
+    let fault = cells.fault(PROXY, RowFaultKind::Damaged);
+    Ok(batch.reseal(keyring, &ProxyPlace::new(cells.id(), &provider).bind(), &sealed, &fault))
 }
 
 /// Seals the keys of keyed hashes anew; what they say stays.
@@ -175,7 +206,7 @@ pub(super) fn uses(connection: &Connection, spill: &Spill) -> Result<Vec<DataKey
 
 fn fields_by_version(connection: &Connection) -> Result<BTreeMap<u32, u32>, Fault> {
     let select = "SELECT substr(field, 1, 5), count(*) FROM (SELECT access_token AS field FROM grants UNION ALL SELECT refresh_token FROM grants \
-                  UNION ALL SELECT api_key FROM grants UNION ALL SELECT sealed FROM hash_keys) WHERE field NOT NULL GROUP BY 1";
+                  UNION ALL SELECT api_key FROM grants UNION ALL SELECT proxy FROM accounts UNION ALL SELECT sealed FROM hash_keys) WHERE field NOT NULL GROUP BY 1";
     let mut statement = connection.prepare_cached(select)?;
     let counts = statement.query_map([], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, u32>(1)?)))?;
     counts

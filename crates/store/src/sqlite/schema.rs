@@ -19,7 +19,7 @@ const UNFINISHED: &str = "new";
 const UNFINISHED_KEPT: Duration = Duration::from_hours(1);
 
 /// The newest schema that this program knows.
-pub(super) const SCHEMA_VERSION: u32 = 5;
+pub(super) const SCHEMA_VERSION: u32 = 7;
 
 /// All steps; the schema version is how many were made.
 const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [
@@ -28,6 +28,8 @@ const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [
     include_str!("migrations/0003_spent.sql"),
     include_str!("migrations/0004_guard.sql"),
     include_str!("migrations/0005_seal.sql"),
+    include_str!("migrations/0006_options.sql"),
+    include_str!("migrations/0007_taken.sql"),
 ];
 
 /// Lays the schema into an empty database, up to a version.

@@ -116,15 +116,15 @@ impl SqliteStore {
         Box::pin(async move {
             let begun = self.writer.rekey("adding a data key", move |transaction, keys| rotate::begin(transaction, keys, now)).await?;
             let mut done = rotate::Batch::default();
-            let mut after = None;
-            loop {
-                let batch = self
-                    .writer
-                    .write("sealing grants anew", move |transaction, keyring| rotate::grants(transaction, keyring, after))
-                    .await?;
-                done.add(&batch);
-                let Some(last) = batch.last else { break };
-                after = Some(last);
+            for table in [rotate::grants, rotate::proxies] {
+                let mut after = None;
+                loop {
+                    let batch =
+                        self.writer.write("sealing rows anew", move |transaction, keyring| table(transaction, keyring, after)).await?;
+                    done.add(&batch);
+                    let Some(last) = batch.last else { break };
+                    after = Some(last);
+                }
             }
             done.add(&self.writer.write("sealing keys anew", rotate::hash_keys).await?);
             let spill = self.spill.clone();

@@ -3,10 +3,11 @@
 use claviger_domain::credential::{Custody, Source, Standing};
 use claviger_domain::id::{AccountId, AttemptId, GrantId, GrantRevision, InstanceId, ProviderId, RowRevision};
 use claviger_domain::identity::Identity;
+use claviger_domain::options::AccountOptions;
 use claviger_domain::origin::{Origins, StoredOrigins};
 use claviger_domain::secret::SecretText;
 use claviger_domain::time::Timestamp;
-use claviger_store::{AccountDraft, AccountPatch, Fingerprint, GrantCommit, GrantDraft, GrantSecret, IntentRow, Store};
+use claviger_store::{AccountDraft, AccountPatch, Fingerprint, GrantCommit, GrantDraft, GrantSecret, GrantTake, IntentRow, Store};
 
 /// A fixed sequence of numbers (Knuth's MMIX generator), so that a failure can be run again.
 #[derive(Clone)]
@@ -50,7 +51,12 @@ impl Dice {
             identity: Identity { email, ..Identity::default() },
             source: Source::Imported,
             label: (self.roll(4) == 0).then(|| "label".to_owned()),
+            priority: 0,
+            options: AccountOptions::default(),
             standing: Standing::Active,
+            plan: None,
+            logged_in_at: None,
+            onto: None,
         }
     }
 }
@@ -65,7 +71,7 @@ async fn write(store: &dyn Store, dice: &mut Dice, step: i64) -> String {
     let row = store.load().await.unwrap().accounts.into_iter().find(|row| row.id == account);
     let replaces = row.map_or(RowRevision::FIRST, |row| row.revision);
     let attempt = AttemptId(u128::from(dice.roll(6)));
-    match dice.roll(14) {
+    match dice.roll(15) {
         0..=4 => format!("{:?}", store.account_place(dice.draft(), now).await.unwrap()),
         5 => format!("{:?}", store.account_remove(account, replaces).await.unwrap()),
         6 => {
@@ -90,6 +96,10 @@ async fn write(store: &dyn Store, dice: &mut Dice, step: i64) -> String {
             format!("{:?}", store.grant_rebind(grant, from, origins).await.unwrap())
         }
         12 => format!("{:?}", store.grant_release(grant).await.unwrap()),
+        13 => {
+            let take = GrantTake { grant, from, secret: dice.secret(), expires_at: Some(now), taken_at: now, path: "/tool".into() };
+            format!("{:?}", store.grant_take(take).await.unwrap())
+        }
         _ => format!("{:?}", store.grant_bury(grant, from, "refused".to_owned(), now).await.unwrap()),
     }
 }
@@ -116,7 +126,8 @@ async fn shown(store: &dyn Store) -> String {
         );
         format!("{secret} {facts:?}")
     });
-    format!("{:?} {:?} {:?}", vault.accounts, grants.collect::<Vec<_>>(), vault.faults)
+    let taken: Vec<_> = store.taken_list().await.unwrap().into_iter().map(|row| (row.grant, row.path, row.taken_at)).collect();
+    format!("{:?} {:?} {:?} {taken:?}", vault.accounts, grants.collect::<Vec<_>>(), vault.faults)
 }
 
 #[tokio::test]

@@ -5,7 +5,9 @@
 mod files;
 mod guard;
 mod keys;
+mod opening;
 mod processes;
+mod proxies;
 mod readers;
 mod rewrap;
 mod rotation;
@@ -15,6 +17,7 @@ mod torn;
 use claviger_domain::credential::{Custody, Source, Standing};
 use claviger_domain::id::{AttemptId, GrantId, GrantRevision, ProviderId};
 use claviger_domain::identity::Identity;
+use claviger_domain::options::AccountOptions;
 use claviger_domain::origin::{Origins, StoredOrigins};
 use claviger_domain::secret::SecretText;
 use claviger_domain::time::Timestamp;
@@ -106,7 +109,12 @@ fn draft(email: &str, secret: GrantSecret) -> AccountDraft {
         identity: Identity { email: Some(email.to_owned()), ..Identity::default() },
         source: Source::Login,
         label: None,
+        priority: 0,
+        options: AccountOptions::default(),
         standing: Standing::Active,
+        plan: None,
+        logged_in_at: None,
+        onto: None,
     }
 }
 

@@ -20,6 +20,8 @@ pub async fn an_account_is_loaded_as_it_was_placed(store: &dyn Store) {
         org_id: Some("o1".to_owned()),
         org_name: Some("Org".to_owned()),
         project_id: Some("p1".to_owned()),
+        enterprise_url: Some("Tenant.example".to_owned()),
+        api_endpoint: Some("https://api.tenant.example".to_owned()),
     };
     let standing = Standing::Disabled { cause: "by the importer".to_owned(), since: later(1) };
     let mut given = draft(identity.clone(), oauth("at-1", Some("rt-1")));

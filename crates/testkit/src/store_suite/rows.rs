@@ -4,9 +4,12 @@ use super::{NOW, account, draft, email, intent, later, oauth, place, place_first
 use claviger_domain::block::{Block, BlockEnd, BlockScope};
 use claviger_domain::credential::Standing;
 use claviger_domain::id::{AccountId, AttemptId, GrantRevision, RowRevision};
+use claviger_domain::options::{AccountOptions, Change, OptionsChange, OwnClient};
 use claviger_domain::time::Timestamp;
 use claviger_domain::virtual_key::{Accessor, KeyKind};
-use claviger_store::{AccountPatch, AuditEntry, BLOCKS_PER_ACCOUNT_MAX, KeyDraft, RUN_KEY_REMEMBERED, StickyRow, Store, StoreError, Write};
+use claviger_store::{
+    AccountDraft, AccountPatch, AuditEntry, BLOCKS_PER_ACCOUNT_MAX, KeyDraft, RUN_KEY_REMEMBERED, StickyRow, Store, StoreError, Write,
+};
 
 pub async fn a_removed_account_takes_its_grant_unless_it_is_needed(store: &dyn Store) {
     let a = place_first(store).await;
@@ -37,7 +40,8 @@ pub async fn ids_are_never_given_twice(store: &dyn Store) {
 pub async fn a_patch_names_the_revision_that_it_replaces(store: &dyn Store) {
     let placed = place_first(store).await;
     let standing = Standing::Disabled { cause: "by hand".to_owned(), since: later(1) };
-    let all = AccountPatch { label: Some("mine".to_owned()), priority: Some(-3), standing: Some(standing.clone()) };
+    let all =
+        AccountPatch { label: Some("mine".to_owned()), priority: Some(-3), standing: Some(standing.clone()), ..AccountPatch::default() };
     let done = store.account_patch(placed.account, RowRevision::FIRST, all.clone(), later(1)).await.unwrap();
     assert_eq!(done, Write::Done(RowRevision(2)));
     assert_eq!(store.account_patch(placed.account, RowRevision::FIRST, all.clone(), later(2)).await.unwrap(), Write::Stale);
@@ -50,6 +54,55 @@ pub async fn a_patch_names_the_revision_that_it_replaces(store: &dyn Store) {
     store.account_patch(placed.account, RowRevision(2), no_label, later(3)).await.unwrap();
     let row = account(store, placed.account).await.unwrap();
     assert_eq!((row.label, row.priority, row.standing), (None, -3, standing));
+}
+
+fn all_options() -> OptionsChange {
+    OptionsChange {
+        reserve: Some("10%".parse().unwrap()),
+        weight: Some("3".parse().unwrap()),
+        own_client: Some(OwnClient::Only),
+        model_prefix: Change::Set("team-a".parse().unwrap()),
+        proxy: Change::Set("http://me:canary-pw@proxy.example:3128".parse().unwrap()),
+    }
+}
+
+pub async fn options_are_loaded_as_they_were_set_and_outlive_a_new_login(store: &dyn Store) {
+    let all = all_options().apply(AccountOptions::default());
+    let given = AccountDraft { priority: 7, options: all.clone(), ..draft(email("a@x.example"), oauth("at-1", Some("rt-1"))) };
+    let placed = place(store, given).await;
+    let row = account(store, placed.account).await.unwrap();
+    assert_eq!((row.priority, &row.options), (7, &all));
+
+    // A new login brings the options of a new account along, which are not meant for one that is there.
+    place(store, draft(email("a@x.example"), oauth("at-2", Some("rt-2")))).await;
+    let row = account(store, placed.account).await.unwrap();
+    assert_eq!((row.priority, &row.options), (7, &all));
+
+    let other = OptionsChange { own_client: Some(OwnClient::Any), proxy: Change::Clear, ..OptionsChange::default() };
+    let patch = AccountPatch { options: other.clone(), ..AccountPatch::default() };
+    assert!(matches!(store.account_patch(placed.account, row.revision, patch, later(1)).await.unwrap(), Write::Done(_)));
+    assert_eq!(account(store, placed.account).await.unwrap().options, other.apply(all));
+    let plain = place(store, draft(email("b@x.example"), oauth("at-3", Some("rt-3")))).await;
+    assert_eq!(account(store, plain.account).await.unwrap().options, AccountOptions::default());
+}
+
+pub async fn a_login_and_a_plan_are_remembered_until_newer_ones_are_told(store: &dyn Store) {
+    let told = |account: &claviger_store::AccountRow| (account.plan.clone(), account.logged_in_at);
+    let login = |token: &str, plan: Option<&str>, at: Option<Timestamp>| AccountDraft {
+        plan: plan.map(str::to_owned),
+        logged_in_at: at,
+        ..draft(email("a@x.example"), oauth(token, Some("rt-1")))
+    };
+    let placed = place(store, login("at-1", Some("pro"), Some(NOW))).await;
+    place(store, login("at-2", None, None)).await;
+    let row = account(store, placed.account).await.unwrap();
+    assert_eq!(told(&row), (Some("pro".to_owned()), Some(NOW)));
+    place(store, login("at-3", Some("max"), Some(later(5)))).await;
+    let row = account(store, placed.account).await.unwrap();
+    assert_eq!(told(&row), (Some("max".to_owned()), Some(later(5))));
+    let patch = AccountPatch { plan: Some("team".to_owned()), ..AccountPatch::default() };
+    store.account_patch(placed.account, row.revision, patch, later(6)).await.unwrap();
+    assert_eq!(told(&account(store, placed.account).await.unwrap()), (Some("team".to_owned()), Some(later(5))));
 }
 
 fn block(scope: BlockScope, until: i64) -> Block {
