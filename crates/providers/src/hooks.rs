@@ -2,6 +2,11 @@
 //!
 //! A hook never opens a connection itself: it is given [`ControlHttp`], which goes only where the catalogue says that this
 //! provider's control requests go. It never stores anything either: what it finds out, it returns.
+//!
+//! Which hooks a provider has, and where they ask, is data: the names in its entry's `hook_urls`. So an entry of the user's own
+//! has the hooks whose addresses it names, and an overlay moves them.
+
+pub use crate::vendor::{HOOK_URLS, LoginParam, after_login, login_params, vendor_login};
 
 use bytes::Bytes;
 use claviger_domain::identity::Identity;
@@ -11,6 +16,7 @@ use claviger_domain::time::Timestamp;
 use claviger_domain::usage::UsageReport;
 use claviger_runtime::{BoxFuture, Clock};
 use http::{HeaderMap, Request, StatusCode};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
@@ -52,6 +58,9 @@ pub enum ControlError {
     },
 }
 
+/// What a person gives to a login beside the provider's own pages, by name: see [`login_params`].
+pub type LoginParams = BTreeMap<String, String>;
+
 /// A credential that a login has brought, before it is stored.
 #[derive(Debug)]
 pub struct FreshLogin {
@@ -59,12 +68,16 @@ pub struct FreshLogin {
     pub access: SecretText,
     /// The refresh token.
     pub refresh: Option<SecretText>,
+    /// The ID token (OpenID Connect Core §2). Read for claims, and never stored.
+    pub id_token: Option<SecretText>,
     /// Whether `access` is a durable key.
     pub is_key: bool,
     /// When the access token ends.
     pub expires_at: Option<Timestamp>,
     /// Who it is, as far as known.
     pub identity: Identity,
+    /// The plan, as the provider calls it; for people, until a usage report says it.
+    pub plan: Option<String>,
 }
 
 /// What a step of a vendor's own login flow asks for.
@@ -83,7 +96,7 @@ pub enum VendorStep {
     },
     /// Nothing yet: poll again after this long.
     Pending(Duration),
-    /// It is done.
+    /// It is done, but for what [`after_login`] adds.
     Done(Box<FreshLogin>),
 }
 
@@ -93,7 +106,7 @@ pub enum HookError {
     /// The request failed.
     #[error(transparent)]
     Control(#[from] ControlError),
-    /// The provider refused.
+    /// The provider refused, or something is missing that a person can give. The text is ours, never the provider's.
     #[error("{0}")]
     Refused(String),
     /// The provider answered something that cannot be read.
@@ -128,27 +141,10 @@ pub struct LiveCredential<'a> {
     pub identity: &'a Identity,
 }
 
-/// Completes what a login brought: identity, project, a minted key. For providers without such a step this returns it unchanged.
-pub fn after_login<'a>(
-    profile: &'a ProviderProfile,
-    fresh: FreshLogin,
-    http: &'a dyn ControlHttp,
-) -> BoxFuture<'a, Result<FreshLogin, HookError>> {
-    let _unused = (profile, http);
-    Box::pin(async move { Ok(fresh) })
-}
-
-/// Begins a vendor's own login flow; `None` for a hook that is not known.
-pub fn vendor_login(hook: &str, profile: &ProviderProfile, seed: [u8; 64]) -> Option<Box<dyn VendorLogin>> {
-    let _unused = (hook, profile, seed);
-    None
-}
-
 /// Asks the provider's usage endpoint; `Ok(None)` where it has none, or none for this kind of credential.
 pub fn usage_report<'a>(
     credential: &'a LiveCredential<'a>,
     http: &'a dyn ControlHttp,
 ) -> BoxFuture<'a, Result<Option<UsageReport>, HookError>> {
-    let _unused = (credential, http);
-    Box::pin(async { Ok(None) })
+    Box::pin(crate::usage::ask(credential, http))
 }

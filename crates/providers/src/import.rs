@@ -3,18 +3,32 @@
 mod account_json;
 mod claims;
 mod claude_code;
+mod cliproxyapi;
 mod codex;
+mod copilot;
 mod credential;
 mod environment;
+mod file;
 mod follow;
+mod gemini_cli;
 mod json;
+mod keychain;
+mod kimi_cli;
+mod litellm;
+mod login;
 mod omp;
+mod opencode;
+mod options;
+mod owner;
+mod retire;
 mod source;
+mod yaml;
 
 use claviger_domain::block::Block;
 use claviger_domain::credential::Standing;
 use claviger_domain::id::ProviderId;
 use claviger_domain::identity::Identity;
+use claviger_domain::options::AccountOptions;
 use claviger_domain::secret::{AccessToken, ApiKey};
 use claviger_domain::time::Timestamp;
 use claviger_oauth::RefreshToken;
@@ -23,15 +37,24 @@ use std::path::PathBuf;
 
 pub use account_json::parse_account_json;
 pub use claude_code::parse_claude_code;
+pub use cliproxyapi::{parse_cliproxyapi_config, parse_cliproxyapi_login};
 pub use codex::parse_codex;
+pub use copilot::parse_copilot;
 pub use credential::CredentialFault;
 pub use environment::parse_env;
-pub use follow::{FollowFault, FollowFormat, FollowedToken, follow_format_for, read_followed};
-pub use json::JsonFault;
+pub use file::{followed_owner, read_login_file};
+pub use follow::{FollowFault, FollowFormat, FollowedLogin, read_followed};
+pub use gemini_cli::{GeminiFiles, parse_gemini_cli};
+pub use json::TextFault;
+pub use keychain::keychain_item;
+pub use kimi_cli::{parse_kimi_config, parse_kimi_login};
+pub use litellm::parse_litellm;
 pub use omp::read_omp;
+pub use opencode::parse_opencode;
+pub use retire::retirement;
 pub use source::{ImportContext, ImportSource, SourceKind, source, sources};
 
-/// Most bytes of another tool's JSON file; such files have a few kilobytes.
+/// Most bytes of another tool's file of logins or keys; such files have a few kilobytes.
 pub const FILE_MAX_BYTES: u64 = 1024 * 1024;
 
 /// What a source holds.
@@ -41,6 +64,26 @@ pub struct Import {
     pub accounts: Vec<ImportedAccount>,
     /// What cannot, and why.
     pub skipped: Vec<Skipped>,
+    /// What is to be known of its files, in words without a secret.
+    pub notes: Vec<String>,
+}
+
+impl Import {
+    /// Adds what another part of the source holds.
+    fn append(&mut self, other: Self) {
+        let Self { accounts, skipped, notes } = other;
+        self.accounts.extend(accounts);
+        self.skipped.extend(skipped);
+        self.notes.extend(notes);
+    }
+
+    /// Adds the draft of a key under its name, or why there is none.
+    fn push_key(&mut self, row: String, found: Result<ImportedAccount, String>) {
+        match found {
+            Ok(account) => self.accounts.push(ImportedAccount { row, ..account }),
+            Err(why) => self.skipped.push(Skipped { row, why }),
+        }
+    }
 }
 
 /// The draft of an account. Nothing that tells two accounts apart is invented: an absent field is unknown.
@@ -60,6 +103,10 @@ pub struct ImportedAccount {
     pub blocks: Vec<Block>,
     /// A name for people.
     pub label: Option<String>,
+    /// Higher is used first; 0 where the source says nothing.
+    pub priority: i32,
+    /// What else the source sets for it.
+    pub options: AccountOptions,
     /// The file to follow; with one, the refresh token is not taken over and stays with the other tool.
     pub follow: Option<PathBuf>,
     /// What was left out, in words without a secret.
@@ -98,6 +145,10 @@ impl Skipped {
     fn new(row: &str, why: &dyn Display) -> Self {
         Self { row: row.to_owned(), why: why.to_string() }
     }
+
+    fn no_provider(row: &str, provider: &str) -> Self {
+        Self::new(row, &format_args!("the catalogue has no provider {provider}"))
+    }
 }
 
 /// A source that cannot be read as a whole. No text of the source is in the message.
@@ -118,10 +169,12 @@ pub enum ImportError {
         source: std::io::Error,
     },
     /// The file is longer than any that the tool writes.
-    #[error("{path} is longer than {FILE_MAX_BYTES} bytes")]
+    #[error("{path} is longer than {limit} bytes")]
     TooLong {
         /// The file.
         path: PathBuf,
+        /// Most bytes that are read.
+        limit: u64,
     },
     /// The database cannot be opened or read.
     #[error("{path} cannot be read as a database")]
@@ -143,7 +196,13 @@ pub enum ImportError {
         /// The file.
         path: PathBuf,
         /// What is wrong where.
-        fault: JsonFault,
+        fault: TextFault,
+    },
+    /// The tool has no place of its own for the file.
+    #[error("where {tool} keeps its configuration is not known: give its path")]
+    NoPlace {
+        /// The tool.
+        tool: &'static str,
     },
     /// The folder of the tool is not known: no path was given and there is no home folder.
     #[error("no path was given and the home folder is not known")]
@@ -160,6 +219,8 @@ fn draft(row: String, provider: ProviderId, credential: ImportedCredential, iden
         standing: Standing::Active,
         blocks: Vec::new(),
         label: None,
+        priority: 0,
+        options: AccountOptions::default(),
         follow: None,
         notes: Vec::new(),
     }

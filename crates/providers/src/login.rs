@@ -9,7 +9,7 @@ use std::time::Duration;
 /// All ways to log in to a provider.
 #[derive(Debug, Clone, Default)]
 pub struct LoginRule {
-    /// The ways, the preferred one first. Empty where none is known.
+    /// The ways, the preferred one first: loopback, device, vendor, paste, key, as far as there are. Empty where none is known.
     pub ways: Vec<LoginWay>,
     /// The provider under whose id the account is stored, where that is another one.
     pub stores_as: Option<ProviderId>,
@@ -22,7 +22,8 @@ pub struct LoginRule {
 /// One way to log in.
 #[derive(Debug, Clone)]
 pub enum LoginWay {
-    /// The browser comes back to a port of this machine (RFC 8252 §7.3).
+    /// The browser comes back to a port of this machine (RFC 8252 §7.3). Where it runs on another machine, the URL that it
+    /// could not open can be pasted: it has the code and `state`.
     Loopback(CodeFlow),
     /// The provider shows a code, or a URL that a browser cannot open, which a person pastes.
     Paste(CodeFlow),
@@ -36,6 +37,7 @@ pub enum LoginWay {
 
 /// An authorization code flow (RFC 6749 §4.1).
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "three facts of an endpoint that hold or not, each on its own")]
 pub struct CodeFlow {
     /// Where the browser is sent.
     pub authorize_url: Endpoint,

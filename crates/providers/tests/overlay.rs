@@ -4,6 +4,7 @@ use claviger_domain::classify::Verdict;
 use claviger_domain::origin::{Purpose, StoredOrigins};
 use claviger_domain::profile::{Dialect, Rotation};
 use claviger_providers::catalogue::{Catalogue, CatalogueError};
+use claviger_providers::login::{LoginWay, Redirect, RedirectPort};
 use std::time::Duration;
 
 struct Folder(tempfile::TempDir);
@@ -85,7 +86,7 @@ fn a_provider_may_be_defined_wholly_in_a_file() {
     let profile = catalogue.get("mine").unwrap();
     assert_eq!(profile.builtin_origins, None);
     assert_eq!(profile.origins_to_store(), StoredOrigins::Explicit(profile.origins.clone()));
-    assert_eq!(catalogue.iter().count(), 8);
+    assert_eq!(catalogue.iter().count(), Catalogue::builtin().iter().count() + 1);
 }
 
 #[test]
@@ -126,7 +127,7 @@ fn later_files_win_over_earlier_ones_and_other_files_are_not_read() {
 fn a_folder_that_is_not_there_is_empty() {
     let folder = Folder::with(&[]);
     let catalogue = Catalogue::load(Some(&folder.0.path().join("providers.d"))).unwrap();
-    assert_eq!(catalogue.iter().count(), 7);
+    assert_eq!(catalogue.iter().count(), Catalogue::builtin().iter().count());
 }
 
 #[test]
@@ -154,7 +155,7 @@ fn values_say_from_which_file_and_line_they_come() {
     };
     assert_eq!(place_of("providers.anthropic.base_url"), "a.toml:3:1");
     assert_eq!(place_of("providers.anthropic.refresh.grace_s"), "a.toml:8:1");
-    assert_eq!(place_of("providers.anthropic.oauth.client_id"), "built-in anthropic.toml:27:1");
+    assert_eq!(place_of("providers.anthropic.oauth.client_id"), "built-in anthropic.toml:31:1");
 }
 
 #[test]
@@ -201,12 +202,13 @@ class = "sad"
 scope = "tier:"
 resets = [{ header = "x", json = "y", format = "epoch_s" }]
 "#;
+    let found: Vec<String> = faults(text).iter().map(|fault| fault.split("; known here: ").next().unwrap_or_default().to_owned()).collect();
     assert_eq!(
-        faults(text),
+        found,
         [
             "a.toml:2:1: providers.openai.base_url: http:// is accepted for loopback only, not for \"10.0.0.1\"; use https://",
             "a.toml:3:21: providers.openai.dialects: \"chatt\" is none of: messages, chat, responses, generate",
-            "a.toml:4:1: providers.openai.nmae: unknown key; known here: base_url, oauth, refresh, usage, wire, dialects, oauth_env, env, oauth_token_prefix, default_dialects, name, aliases, session, identity, errors",
+            "a.toml:4:1: providers.openai.nmae: unknown key",
             "a.toml:5:1: providers.openai.env: a list is expected, not text",
             "a.toml:7:1: providers.openai.wire.api_key.header: \"bad header\" is not a header name",
             "a.toml:9:1: providers.anthropic.refresh.profile: \"lenient\" is none of: non_rotating, grace, strict",
@@ -291,4 +293,107 @@ fn what_is_no_regular_file_is_a_fault_and_is_not_waited_for() {
     let folder = Folder::with(&[]);
     std::os::unix::fs::symlink("/dev/zero", folder.0.path().join("endless.toml")).expect("a link");
     assert_eq!(folder.faults(), ["endless.toml: cannot be read: it is no regular file"]);
+}
+
+#[test]
+fn every_fault_of_logins_usage_and_terms_has_its_line_and_column() {
+    let text = r#"[providers.openai.login]
+grant_life_days = 0
+control_origins = ["https://a.example/path"]
+[providers.openai.login.loopback]
+redirect = "https://a.example/callback"
+pkce = "no"
+[providers.openai.login.device]
+device_url = "/device"
+[providers.openai.login.vendor]
+hook = "x"
+[providers.openai.login.key]
+probe_method = "PUT"
+[providers.openai.hook_urls]
+nobody = "https://a.example"
+[providers.openai.terms]
+own_client = [{ header = "user-agent" }]
+own_client_only = 1
+[providers.openai.plans.classes]
+paid = "plus"
+[[providers.openai.plans.rows]]
+models = ["*"]
+classes = ["gold"]
+[[providers.openai.families]]
+name = "f"
+[providers.openai.usage]
+parser = "x"
+kinds = ["token"]
+headers = [{ id = "a", label = "a", role = "primary", used = "x-used" }]
+limits = [{ id = "a", role = "big" }]
+"#;
+    let found = faults(text);
+    let keys: Vec<&str> = found.iter().filter_map(|fault| fault.split(": ").nth(1)).collect();
+    for key in [
+        "login.grant_life_days",
+        "login.control_origins",
+        "login.loopback.redirect",
+        "login.loopback.pkce",
+        "login.loopback.authorize_url",
+        "login.loopback.token_url",
+        "login.device.device_url",
+        "login.vendor.summary",
+        "login.key.probe_method",
+        "login.key.probe_url",
+        "hook_urls.nobody",
+        "terms.own_client[0].prefix",
+        "terms.own_client_only",
+        "plans.classes.paid",
+        "plans.rows[0].classes",
+        "families[0].models",
+        "usage.url",
+        "usage.kinds",
+        "usage.headers[0].used_as",
+        "usage.limits[0].role",
+    ] {
+        assert!(keys.contains(&format!("providers.openai.{key}").as_str()), "{key} is not among {found:#?}");
+    }
+    assert!(found.iter().all(|fault| !fault.contains(":0:")), "{found:#?}");
+}
+
+#[test]
+fn a_login_of_ones_own_is_made_of_toml_alone() {
+    let text = r#"
+[providers.sso]
+dialects = ["chat"]
+base_url = "https://llm.example/v1"
+[providers.sso.wire.oauth]
+header = "authorization"
+scheme = "Bearer"
+[providers.sso.oauth]
+authorize_url = "https://sso.example/authorize"
+token_url = "https://sso.example/token"
+client_id = "claviger"
+scopes = ["openid"]
+[providers.sso.login.loopback]
+"#;
+    let catalogue = Folder::with(&[("a.toml", text)]).load().unwrap();
+    let ways = &catalogue.login("sso").unwrap().ways;
+    let [LoginWay::Loopback(flow)] = ways.as_slice() else { panic!("{ways:?}") };
+    assert_eq!(flow.redirect, Redirect::Loopback { host: "127.0.0.1".to_owned(), port: RedirectPort::Any, path: "/callback".to_owned() });
+    assert!(flow.pkce && flow.state_returned && flow.scopes == ["openid"]);
+    assert_eq!(flow.token_url.to_string(), "https://sso.example:443/token");
+}
+
+#[test]
+fn an_entry_that_extends_another_does_not_send_its_keys_to_the_other_ones_probe() {
+    let text = "[providers.ours]\nextends = \"deepseek\"\nbase_url = \"https://llm.example\"\n";
+    let catalogue = Folder::with(&[("a.toml", text)]).load().unwrap();
+    let ours = catalogue.get("ours").unwrap();
+    assert!(ours.control_origins().is_empty());
+    let ways = &catalogue.login("ours").unwrap().ways;
+    assert!(matches!(ways.as_slice(), [LoginWay::Key(entry)] if entry.probe.is_none() && entry.page.is_none()), "{ways:?}");
+}
+
+#[test]
+fn an_empty_scheme_takes_the_scheme_of_the_extended_entry_away() {
+    let text = "[providers.ours]\nextends = \"opencode-zen\"\ndialects = [\"messages\"]\n[providers.ours.wire.api_key]\nheader = \"x-api-key\"\nscheme = \"\"\n";
+    let catalogue = Folder::with(&[("a.toml", text)]).load().unwrap();
+    let wire = catalogue.get("ours").unwrap().api_key.clone().unwrap();
+    assert_eq!((wire.header.as_str(), wire.scheme), ("x-api-key", None));
 }

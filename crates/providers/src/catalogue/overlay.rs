@@ -17,8 +17,22 @@ const FILES_MAX: usize = 256;
 const EXTENDS_MAX: usize = 8;
 
 /// What an entry does not take over from the one that it extends: names, what is unique, and above all the environment
-/// variables and the usage endpoint, since a key of one provider must not reach another one's origin.
-const NOT_EXTENDED: [&str; 7] = ["name", "aliases", "default_dialects", "env", "oauth_env", "usage", "extends"];
+/// variables and every address beside the base: a credential of one provider must not reach another one's origin.
+const NOT_EXTENDED: [&str; 13] = [
+    "name",
+    "aliases",
+    "default_dialects",
+    "env",
+    "oauth_env",
+    "usage",
+    "login",
+    "hook_urls",
+    "inference_origins",
+    "unsupported",
+    "notes",
+    "verified_live",
+    "extends",
+];
 
 /// The entries of all files of a folder, later files merged over earlier ones.
 pub(super) fn read(folder: &Path, faults: &Faults) -> BTreeMap<String, Node> {
@@ -34,7 +48,11 @@ pub(super) fn read(folder: &Path, faults: &Faults) -> BTreeMap<String, Node> {
 }
 
 /// Replaces every entry that says `extends` by the extended one with its own keys over it.
-pub(super) fn extend(written: &BTreeMap<String, Node>, built_in: &BTreeMap<String, Origins>, faults: &Faults) -> BTreeMap<String, Node> {
+pub(super) fn extend(
+    written: &BTreeMap<String, Node>,
+    built_in: &BTreeMap<String, Option<Origins>>,
+    faults: &Faults,
+) -> BTreeMap<String, Node> {
     let mut resolved = BTreeMap::new();
     for (id, node) in written {
         let mut chain = vec![(id.as_str(), node)];

@@ -58,6 +58,14 @@ impl<'a> TableReader<'a> {
         }
     }
 
+    /// Text of which an empty one takes away what an extended entry says.
+    pub(super) fn text_or_none(&self, name: &'static str) -> Option<&'a str> {
+        match self.fields.get(name).map(|node| &node.value) {
+            Some(Value::Text(text)) if text.is_empty() => self.field(name).and(None),
+            _ => self.text(name),
+        }
+    }
+
     pub(super) fn required_text(&self, name: &'static str) -> Option<&'a str> {
         if !self.has(name) {
             self.asked.borrow_mut().push(name);
@@ -76,6 +84,13 @@ impl<'a> TableReader<'a> {
     /// One of some words.
     pub(super) fn word<T: Copy>(&self, name: &'static str, words: &[(&str, T)]) -> Option<T> {
         self.parsed(name, |text| one_of(text, words))
+    }
+
+    pub(super) fn flag(&self, name: &'static str) -> Option<bool> {
+        match self.field(name)?.value {
+            Value::Boolean(flag) => Some(flag),
+            ref other => self.refuse(name, &format!("true or false is expected, not {}", other.kind())),
+        }
     }
 
     pub(super) fn number(&self, name: &'static str, range: RangeInclusive<u32>) -> Option<u32> {
@@ -174,6 +189,22 @@ impl<'a> TableReader<'a> {
                 }
             })
             .collect()
+    }
+
+    /// A table of lists of texts under names of the user's choice; absent is empty.
+    pub(super) fn map_of_lists(&self, name: &'static str) -> Vec<(String, Vec<String>)> {
+        let Some(table) = self.table(name) else { return Vec::new() };
+        let texts = |key: &String, node: &Node| {
+            let texts: Option<Vec<String>> = match &node.value {
+                Value::List(items) => items.iter().map(|item| item.value.text().map(str::to_owned)).collect(),
+                _ => None,
+            };
+            if texts.is_none() {
+                table.fault(key, "a list of texts is expected");
+            }
+            texts.map(|texts| (key.clone(), texts))
+        };
+        table.fields.iter().filter_map(|(key, node)| texts(key, node)).collect()
     }
 
     fn field(&self, name: &'static str) -> Option<&'a Node> {

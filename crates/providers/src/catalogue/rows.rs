@@ -1,7 +1,7 @@
 //! The rows of `errors`: what an answer means.
 
-use super::entry::header_name;
 use super::reader::TableReader;
+use super::wire::header_name;
 use claviger_domain::classify::{ClassRule, ClassTable, ResetFormat, ResetPlace, ResetSource, RuleScope, Verdict};
 use claviger_domain::credential::CredentialKind;
 
@@ -14,9 +14,9 @@ const VERDICTS: [(&str, Verdict); 7] = [
     ("capacity", Verdict::Capacity),
     ("unrelated", Verdict::Unrelated),
 ];
-const KINDS: [(&str, CredentialKind); 2] =
+pub(super) const KINDS: [(&str, CredentialKind); 2] =
     [(CredentialKind::OAuth.as_str(), CredentialKind::OAuth), (CredentialKind::ApiKey.as_str(), CredentialKind::ApiKey)];
-const FORMATS: [(&str, ResetFormat); 5] = [
+pub(super) const FORMATS: [(&str, ResetFormat); 5] = [
     ("epoch_s", ResetFormat::EpochSeconds),
     ("epoch_ms", ResetFormat::EpochMillis),
     ("seconds", ResetFormat::Seconds),
@@ -26,7 +26,24 @@ const FORMATS: [(&str, ResetFormat); 5] = [
 
 /// All rows of an entry, in their order.
 pub(super) fn read(entry: &TableReader<'_>) -> ClassTable {
-    ClassTable { rules: entry.tables("errors").into_iter().flat_map(row).collect() }
+    let stamp_offset_minutes = entry.parsed("stamp_offset", offset);
+    ClassTable { rules: entry.tables("errors").into_iter().flat_map(row).collect(), stamp_offset_minutes }
+}
+
+/// An offset from UTC such as `+08:00`, in minutes.
+fn offset(text: &str) -> Result<i32, &'static str> {
+    let read = || {
+        let (sign, rest) = text.split_at_checked(1)?;
+        let sign = match sign {
+            "+" => 1,
+            "-" => -1,
+            _ => return None,
+        };
+        let (hours, minutes) = rest.split_once(':')?;
+        let part = |text: &str, most| text.parse::<i32>().ok().filter(|number| text.len() == 2 && (0..=most).contains(number));
+        Some(sign * (part(hours, 14)? * 60 + part(minutes, 59)?))
+    };
+    read().ok_or("an offset such as +08:00 is expected")
 }
 
 /// One row; several JSON paths make several rules with the same meaning.

@@ -23,6 +23,7 @@ pub(super) struct Node {
 pub(super) enum Value {
     Text(String),
     Integer(i64),
+    Boolean(bool),
     List(Vec<Node>),
     Table(BTreeMap<String, Node>),
     /// Of a type that no key takes; the text names it.
@@ -30,11 +31,20 @@ pub(super) enum Value {
 }
 
 impl Value {
+    /// The text, if it is one and not empty.
+    pub(super) fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) if !text.is_empty() => Some(text),
+            _ => None,
+        }
+    }
+
     /// What it is, for messages.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Text(_) => "text",
             Self::Integer(_) => "a whole number",
+            Self::Boolean(_) => "true or false",
             Self::List(_) => "a list",
             Self::Table(_) => "a table",
             Self::Other(kind) => kind,
@@ -72,6 +82,7 @@ impl Node {
         match &self.value {
             Value::Text(text) => toml::Value::from(text.as_str()).to_string(),
             Value::Integer(number) => number.to_string(),
+            Value::Boolean(flag) => flag.to_string(),
             Value::List(items) => format!("[{}]", items.iter().map(Self::to_toml).collect::<Vec<_>>().join(", ")),
             Value::Table(fields) => {
                 let fields: Vec<String> = fields.iter().map(|(name, node)| format!("{name} = {}", node.to_toml())).collect();
@@ -139,7 +150,7 @@ impl Source<'_> {
             }
             DeValue::Table(table) => Value::Table(self.table(table)),
             DeValue::Float(_) => Value::Other("a number with a fraction"),
-            DeValue::Boolean(_) => Value::Other("true or false"),
+            DeValue::Boolean(flag) => Value::Boolean(*flag),
             DeValue::Datetime(_) => Value::Other("a date"),
         }
     }

@@ -21,13 +21,7 @@ pub(super) fn expires_at(token: &str) -> Option<Timestamp> {
 
 /// Fills the fields that are absent from another identity.
 pub(super) fn complete(identity: Identity, other: Identity) -> Identity {
-    Identity {
-        account_id: identity.account_id.or(other.account_id),
-        email: identity.email.or(other.email),
-        org_id: identity.org_id.or(other.org_id),
-        org_name: identity.org_name.or(other.org_name),
-        project_id: identity.project_id.or(other.project_id),
-    }
+    identity.completed_by(other)
 }
 
 #[cfg(test)]

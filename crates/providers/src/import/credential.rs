@@ -2,12 +2,13 @@
 
 use super::ImportedCredential;
 use super::claims::{complete, expires_at};
-use super::json::{JsonFault, JsonObject};
+use super::json::{JsonObject, TextFault};
 use claviger_domain::credential::CredentialKind;
 use claviger_domain::identity::Identity;
 use claviger_domain::profile::ProviderProfile;
 use claviger_domain::secret::{AccessToken, ApiKey, SecretText};
 use claviger_domain::time::Timestamp;
+use claviger_domain::value_ref::ValueRef;
 use claviger_oauth::{RefreshToken, identity_from_claims};
 use http::HeaderValue;
 
@@ -22,7 +23,7 @@ const PLACEHOLDERS: [&str; 5] = ["N/A", "none", "vllm-local", "authenticated", "
 pub enum CredentialFault {
     /// The text is not what is expected.
     #[error(transparent)]
-    Json(#[from] JsonFault),
+    Json(#[from] TextFault),
     /// The provider does not take this kind.
     #[error("{provider} takes no {}", match kind { CredentialKind::OAuth => "login", CredentialKind::ApiKey => "API key" })]
     KindNotTaken {
@@ -40,6 +41,9 @@ pub enum CredentialFault {
     /// A text that tools store where there is no key.
     #[error("a placeholder stands where the secret belongs")]
     Placeholder,
+    /// `env:`, `file:` or `cmd:`. Whoever wrote the file would choose what of this machine is sent to a provider.
+    #[error("a reference to a value stands where the secret belongs; `claviger login PROVIDER --with-key` takes one from you")]
+    Reference,
     /// A secret that no header can carry.
     #[error("the secret holds characters that a header cannot carry")]
     NotSendable,
@@ -79,6 +83,8 @@ fn oauth(object: &mut JsonObject<'_>, profile: &ProviderProfile) -> Result<Read,
         org_id: object.take_text("orgId")?,
         org_name: object.take_text("orgName")?,
         project_id: object.take_text("projectId")?,
+        enterprise_url: object.take_text("enterpriseUrl")?,
+        api_endpoint: object.take_text("apiEndpoint")?,
     };
     let identity = complete(written.normalized(), identity_from_claims(&profile.identity, access.expose()));
     Ok(Read { credential: ImportedCredential::OAuth { access, refresh, expires_at }, identity })
@@ -94,6 +100,9 @@ pub(super) fn epoch_millis(number: f64) -> Timestamp {
 pub(super) fn sendable(secret: SecretText) -> Result<SecretText, CredentialFault> {
     if PLACEHOLDERS.contains(&secret.expose()) {
         return Err(CredentialFault::Placeholder);
+    }
+    if ValueRef::refers(secret.expose()) {
+        return Err(CredentialFault::Reference);
     }
     let visible = secret.expose().bytes().all(|byte| byte.is_ascii_graphic());
     if visible && HeaderValue::from_str(secret.expose()).is_ok() { Ok(secret) } else { Err(CredentialFault::NotSendable) }

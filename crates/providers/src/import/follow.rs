@@ -1,63 +1,81 @@
 //! Files of other tools that Claviger follows: read on every change, never written, their logins never refreshed here.
 
-use super::json::JsonFault;
-use super::{claude_code, codex};
-use claviger_domain::profile::IdentityRule;
+use super::json::{JsonObject, TextFault};
+use super::login::Login;
+use super::{claude_code, codex, gemini_cli, kimi_cli, opencode};
+use claviger_domain::identity::Identity;
+use claviger_domain::profile::ProviderProfile;
 use claviger_domain::secret::AccessToken;
 use claviger_domain::time::Timestamp;
-use std::path::Path;
+use claviger_oauth::RefreshToken;
 
-/// The format of a file that is followed.
+/// The format of a file that is followed; each tool writes its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FollowFormat {
     /// `.credentials.json` of Claude Code.
     ClaudeCode,
     /// `auth.json` of Codex.
     Codex,
+    /// `oauth_creds.json` of Gemini CLI.
+    GeminiCli,
+    /// A file below `credentials` of kimi-cli.
+    KimiCli,
+    /// `auth.json` of OpenCode, which holds logins of several providers.
+    OpenCode,
 }
 
 impl FollowFormat {
-    const ALL: [Self; 2] = [Self::ClaudeCode, Self::Codex];
-
     /// The name of the tool, as `import` takes it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ClaudeCode => "claude-code",
             Self::Codex => "codex",
+            Self::GeminiCli => "gemini-cli",
+            Self::KimiCli => "kimi-cli",
+            Self::OpenCode => "opencode",
         }
     }
 
-    /// Reads what `as_str` wrote.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|format| format.as_str() == name)
-    }
-
-    /// The provider whose login the file holds.
-    pub const fn provider(self) -> &'static str {
+    /// The name of the tool for people.
+    pub const fn title(self) -> &'static str {
         match self {
-            Self::ClaudeCode => claude_code::PROVIDER,
-            Self::Codex => codex::PROVIDER,
+            Self::ClaudeCode => "Claude Code",
+            Self::Codex => "Codex",
+            Self::GeminiCli => "Gemini CLI",
+            Self::KimiCli => "kimi-cli",
+            Self::OpenCode => "OpenCode",
         }
     }
 
-    /// The name that the tool gives the file.
-    const fn file_name(self) -> &'static str {
-        match self {
-            Self::ClaudeCode => ".credentials.json",
-            Self::Codex => "auth.json",
+    /// The format of a text by its shape; `None` for one that holds no login of any tool, as after a logout.
+    fn of(object: &JsonObject<'_>) -> Option<Self> {
+        let has = |names: &[&str]| names.iter().any(|name| object.has(name));
+        if has(&["claudeAiOauth"]) {
+            Some(Self::ClaudeCode)
+        } else if has(&["tokens", "OPENAI_API_KEY", "last_refresh", "auth_mode"]) {
+            Some(Self::Codex)
+        } else if has(&["access_token", "refresh_token"]) {
+            // One counts the end in milliseconds and the other in seconds, under names of their own.
+            Some(if has(&["expires_at", "expires_in"]) { Self::KimiCli } else { Self::GeminiCli })
+        } else {
+            object.has_objects_with("type").then_some(Self::OpenCode)
         }
     }
 }
 
 /// What a followed file holds now.
 #[derive(Debug)]
-pub struct FollowedToken {
+pub struct FollowedLogin {
+    /// Whose file it is.
+    pub format: FollowFormat,
     /// The access token.
     pub access: AccessToken,
-    /// Whether the tool can refresh it by itself.
-    pub refresh_present: bool,
+    /// What the tool refreshes it with; `None` where it cannot. It is for [`crate::import`]'s takers alone: who follows drops it.
+    pub refresh: Option<RefreshToken>,
     /// When the access token ends, where that is known.
     pub expires_at: Option<Timestamp>,
+    /// Whose login it is, as far as the file and the claims of its tokens say.
+    pub identity: Identity,
 }
 
 /// Why a followed file gives no token.
@@ -68,22 +86,21 @@ pub enum FollowFault {
     LoggedOut,
     /// The file is not what the tool writes; it may be half written, so another look soon helps.
     #[error("the file is not what the tool writes: {0}")]
-    Malformed(#[from] JsonFault),
+    Malformed(#[from] TextFault),
     /// The token holds characters that a header cannot carry.
     #[error("the token holds characters that a header cannot carry")]
     NotSendable,
 }
 
-/// Reads a followed file.
-pub fn read_followed(format: FollowFormat, text: &[u8]) -> Result<FollowedToken, FollowFault> {
-    match format {
-        FollowFormat::ClaudeCode => claude_code::read(text).map(|(token, _)| token),
-        FollowFormat::Codex => codex::read(text, &IdentityRule::default()).map(|(token, _)| token),
-    }
-}
-
-/// The format of a stored account's followed file: by the provider, else by the file's name.
-pub fn follow_format_for(provider: &str, path: &Path) -> Option<FollowFormat> {
-    let by_provider = FollowFormat::ALL.into_iter().find(|format| format.provider() == provider);
-    by_provider.or_else(|| FollowFormat::ALL.into_iter().find(|format| path.file_name().is_some_and(|name| name == format.file_name())))
+/// Reads what a followed file holds for a provider; the format is told by the text's shape.
+pub fn read_followed(profile: &ProviderProfile, text: &[u8]) -> Result<FollowedLogin, FollowFault> {
+    let format = FollowFormat::of(&JsonObject::parse(text)?).ok_or(FollowFault::LoggedOut)?;
+    let Login { access, refresh, expires_at, identity } = match format {
+        FollowFormat::ClaudeCode => claude_code::read(text).map(|(login, _plan)| login)?,
+        FollowFormat::Codex => codex::read(text, &profile.identity)?,
+        FollowFormat::GeminiCli => gemini_cli::read(text)?,
+        FollowFormat::KimiCli => kimi_cli::read(text, &profile.identity)?,
+        FollowFormat::OpenCode => opencode::read(text, profile)?,
+    };
+    Ok(FollowedLogin { format, access, refresh, expires_at, identity })
 }

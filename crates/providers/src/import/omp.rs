@@ -6,6 +6,7 @@
 //! into another folder.
 
 use super::credential::{self, CredentialFault};
+use super::file::regular;
 use super::json::JsonObject;
 use super::{Import, ImportError, ImportedAccount, ImportedCredential, Skipped, draft};
 use crate::catalogue::Catalogue;
@@ -33,9 +34,8 @@ const SHARED_IS_A_MIRROR_SINCE: i64 = 7;
 
 /// Reads all credentials with their blocks that have not ended. Blocks on the file system.
 pub fn read_omp(catalogue: &Catalogue, path: &Path, now: Timestamp) -> Result<Import, ImportError> {
-    if !path.try_exists().map_err(|source| ImportError::Unreadable { path: path.to_owned(), source })? {
-        return Err(ImportError::NotFound { path: path.to_owned() });
-    }
+    // To open a pipe would wait for its writer.
+    regular(path)?;
     let failed = |source| ImportError::Database { path: path.to_owned(), source };
     let before = quiet_state(path);
     if before.is_some() {
