@@ -4,20 +4,33 @@
 //! without a secret but for the one that was asked for.
 
 mod account;
+mod check;
+mod credits;
 mod error;
+mod event;
 mod exposed;
 mod key;
+mod login;
 mod status;
 pub mod time_text;
+mod usage;
 
 pub use account::{
     AccountAdd, AccountAdded, AccountChange, AccountList, AccountOrigins, AccountTaken, AccountView, AddOutcome, BlockView, CredentialAdd,
-    IdentityView, ImportReport, OriginsView, SkippedRow, SourceWord, StandingView, TakeOutcome, TokenAsk, TokenList, TokenView,
+    IdentityView, ImportReport, LOGIN_ENDS_SOON, OptionsSet, OptionsView, OriginsView, SkippedRow, SourceWord, StandingView, TakeOutcome,
+    TokenAsk, TokenList, TokenView,
 };
+pub use check::{CHECK_TIMEOUT, CHECK_TIMEOUT_MAX, CheckAsk, CheckView, CompletionView, Unverifiable};
+pub use credits::{AccountCreditsView, CreditsAsk, CreditsView, RedeemAsk, RedeemView, SavedResetView};
 pub use error::{AdminError, ErrorBody, ErrorCode};
+pub use event::{EVENTS_WAIT_MAX, EventKind, EventPage, EventView, EventsAsk, Renewal, Unblocking};
 pub use exposed::Exposed;
 pub use key::{KeyCreate, KeyCreated, KeyList, KeyView};
+pub use login::{LoginAsk, LoginContinue, LoginExpects, LoginInput, LoginStep, LoginWayWord};
 pub use status::{FaultView, InUse, ProcessList, ProviderStatus, Reloaded, StatusView};
+pub use usage::{
+    AccountUsageView, AmountView, CostView, LimitView, UsageAsk, UsagePoint, UsageSeries, UsageView, WasteView, role_word, source_word,
+};
 
 use claviger_domain::id::AccountId;
 use claviger_domain::virtual_key::Accessor;
@@ -64,6 +77,33 @@ pub trait Admin: Send + Sync + 'static {
 
     /// Lifts the blocks of one account, or of all; says how many were lifted.
     fn account_unblock(&self, account: Option<AccountId>) -> AdminAnswer<'_, u64>;
+
+    /// Asks the provider whether it still takes an account; a login that is due is refreshed first. Nothing that is found here
+    /// switches an account off, save that a refresh finds its login dead.
+    fn account_check(&self, ask: CheckAsk) -> AdminAnswer<'_, CheckView>;
+
+    /// The saved resets of accounts, asked of their providers one after another; one that fails says why and harms no other.
+    fn credits_list(&self, ask: CreditsAsk) -> AdminAnswer<'_, CreditsView>;
+
+    /// Redeems a saved reset. Audited before it is done. What the provider decides is a code and no error; an error says that
+    /// nobody knows what came of it, and how to repeat it without spending a second one.
+    fn credits_redeem(&self, ask: RedeemAsk) -> AdminAnswer<'_, RedeemView>;
+
+    /// What has happened since a cursor, or happens within a while.
+    fn events(&self, ask: EventsAsk) -> AdminAnswer<'_, EventPage>;
+
+    /// Begins a login; answers with what a person does first. What it keeps is in memory alone, for minutes.
+    fn login_begin(&self, ask: LoginAsk) -> AdminAnswer<'_, LoginStep>;
+
+    /// Goes on with a login. [`LoginStep::Stored`] comes once the account is on disk; an error ends the login.
+    fn login_continue(&self, next: LoginContinue) -> AdminAnswer<'_, LoginStep>;
+
+    /// Forgets a login that was begun; one that is over, or never was, is no error.
+    fn login_cancel(&self, login: String) -> AdminAnswer<'_, ()>;
+
+    /// What accounts have left. Accounts that nobody has told anything of are asked for first, all where `fresh` is set; one that
+    /// fails shows what was told last, and why it is not newer.
+    fn usage(&self, ask: UsageAsk) -> AdminAnswer<'_, UsageView>;
 
     /// A current access token or key, refreshed if it is due. Audited before it is given.
     fn token(&self, ask: TokenAsk) -> AdminAnswer<'_, TokenList>;

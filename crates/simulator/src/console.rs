@@ -143,6 +143,7 @@ fn post_summary(post: &TokenPost) -> Value {
         TokenOutcome::Reused => "reused",
         TokenOutcome::Dead => "dead",
         TokenOutcome::Unknown => "unknown",
+        TokenOutcome::Login => "login",
         TokenOutcome::Malformed => "malformed",
         TokenOutcome::Faulted(_) => "faulted",
     };

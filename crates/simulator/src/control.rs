@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use crate::config::TokenPolicy;
 use crate::faults::{LlmFault, TokenFault};
+use crate::identity_provider::LoginPolicy;
 use crate::state::{Pace, Shared};
 use crate::tokens::IssuedGrant;
+use crate::usage_endpoint::{UsageFault, UsageTold};
 
 /// A handle that changes the behaviour of a running simulator. Clones act on the same server.
 #[derive(Clone)]
@@ -63,6 +65,41 @@ impl Control {
     /// Whether the account has a login or an API key here.
     pub fn account_is_known(&self, account: &str) -> bool {
         self.shared.read(|state| state.tokens.account_is_known(account))
+    }
+
+    /// Replaces who logs in, and how the identity provider behaves.
+    pub fn login_policy_set(&self, policy: LoginPolicy) {
+        self.shared.update(|state| state.identity_provider.policy = policy);
+    }
+
+    /// What an account has used from now on, told by the usage endpoint and by the headers of answers (default 12 and 3 per cent).
+    pub fn usage_set(&self, account: &str, told: UsageTold) {
+        self.shared.update(|state| state.usage.told.insert(account.to_owned(), told));
+    }
+
+    /// Queues a fault for the next question to the usage endpoint that has none.
+    pub fn usage_fault_next(&self, fault: UsageFault) {
+        self.shared.update(|state| state.usage.faults.push_back(fault));
+    }
+
+    /// Saves a reset for an account. Of several, the one whose id sorts first is lost first.
+    pub fn credit_save(&self, account: &str, id: &str) {
+        self.shared.update(|state| state.credits.saved.entry(account.to_owned()).or_default().insert(id.to_owned()));
+    }
+
+    /// How much an account has used of its short window, as told beside its saved resets, in per cent.
+    pub fn credit_usage_set(&self, account: &str, percent: u8) {
+        self.shared.update(|state| state.credits.used.insert(account.to_owned(), percent));
+    }
+
+    /// What the next redemption is answered with in place of the truth: a status, and a code where it is not empty. Nothing is spent.
+    pub fn credit_answer_next(&self, status: u16, code: &str) {
+        self.shared.update(|state| state.credits.answers.push_back(Some((status, code.to_owned()))));
+    }
+
+    /// Cuts the connection of the next redemption once it was carried out.
+    pub fn credit_cut_next(&self) {
+        self.shared.update(|state| state.credits.answers.push_back(None));
     }
 
     /// Replaces the rules of the token endpoint.

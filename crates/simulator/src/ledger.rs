@@ -6,8 +6,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::Serialize;
 
+use crate::credits_endpoint::CreditHit;
 use crate::faults::{LlmFault, TokenFault};
+use crate::identity_provider::LoginHit;
 use crate::state::Shared;
+use crate::usage_endpoint::UsageHit;
 
 /// Entries of one kind that are kept; older ones leave the lists but not the counts. Far above what a test looks at,
 /// and a bound for a demo that runs for weeks.
@@ -71,6 +74,8 @@ pub enum TokenOutcome {
     Dead,
     /// A token that this server never issued.
     Unknown,
+    /// The body was no refresh request, but that of a login: see [`Ledger::login_hits`].
+    Login,
     /// The body was no refresh request.
     Malformed,
     /// A fault came first: no token was touched.
@@ -251,6 +256,16 @@ impl Ledger {
         self.shared.read(|state| state.book.requests_count())
     }
 
+    /// Every question to the endpoint of saved resets, oldest first. None of them is among [`Ledger::requests`].
+    pub fn credit_hits(&self) -> Vec<CreditHit> {
+        self.shared.read(|state| state.credits.hits.clone())
+    }
+
+    /// Every question to the usage endpoint, oldest first. None of them is among [`Ledger::requests`].
+    pub fn usage_hits(&self) -> Vec<UsageHit> {
+        self.shared.read(|state| state.usage.hits.clone())
+    }
+
     /// Every distinct credential text in any slot of those requests, in order of first sight.
     pub fn credentials_seen(&self) -> Vec<String> {
         self.shared.read(|state| state.book.credentials.clone())
@@ -259,6 +274,11 @@ impl Ledger {
     /// How many of those requests carried an expired, revoked or unknown credential.
     pub fn stale_credentials(&self) -> usize {
         self.shared.read(|state| state.book.stale)
+    }
+
+    /// Every request of a login, in order.
+    pub fn login_hits(&self) -> Vec<LoginHit> {
+        self.shared.read(|state| state.identity_provider.hits.clone())
     }
 
     /// How many answers are held now, waiting for [`crate::Control::release`].

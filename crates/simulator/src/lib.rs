@@ -1,4 +1,5 @@
-//! A fake provider that keeps a ledger: an OAuth token endpoint and the LLM dialects over real HTTP, on loopback.
+//! A fake provider that keeps a ledger: an identity provider, its token endpoint and the LLM dialects over real HTTP, on
+//! loopback.
 //!
 //! It exists so that tests assert on what a provider saw instead of on our own logs, and so that the tour works without
 //! an account anywhere. Three handles share one running server: [`Simulator`] owns it, [`Control`] changes its behaviour,
@@ -22,9 +23,11 @@ mod capture;
 mod config;
 mod console;
 mod control;
+mod credits_endpoint;
 pub mod demo;
 mod faults;
 mod gzip;
+mod identity_provider;
 mod ledger;
 mod llm;
 mod reply;
@@ -32,10 +35,14 @@ mod serve;
 mod state;
 mod token_endpoint;
 mod tokens;
+mod usage_endpoint;
 
 pub use config::{ReuseError, Rotation, SimClockFn, SimulatorConfig, TokenPolicy, system_clock};
 pub use control::Control;
+pub use credits_endpoint::CreditHit;
 pub use faults::{LlmFault, TokenFault};
+pub use identity_provider::{Consent, DevicePoll, Issuer, LoginHit, LoginHitKind, LoginPolicy};
 pub use ledger::{CredentialSeen, CredentialSlot, CredentialVerdict, ExchangeEnd, Ledger, LlmRequest, TokenOutcome, TokenPost};
 pub use serve::Simulator;
 pub use tokens::IssuedGrant;
+pub use usage_endpoint::{UsageFault, UsageHit, UsageTold};

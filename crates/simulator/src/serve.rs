@@ -1,4 +1,4 @@
-//! The listener: owns the socket and every task of a simulator, and tells the three kinds of requests apart.
+//! The listener: owns the socket and every task of a simulator, and tells the kinds of requests apart.
 
 use std::fmt;
 use std::io;
@@ -20,7 +20,7 @@ use crate::control::Control;
 use crate::ledger::Ledger;
 use crate::reply::{Cut, ScriptedBody};
 use crate::state::Shared;
-use crate::{console, llm, token_endpoint};
+use crate::{console, credits_endpoint, identity_provider, llm, token_endpoint, usage_endpoint};
 
 /// The pause after a failed accept, which means that the process is out of descriptors.
 const ACCEPT_RETRY_MS: u64 = 50;
@@ -116,6 +116,17 @@ async fn route(shared: Arc<Shared>, request: Request<Incoming>, tap: HeadTap) ->
     }
     if token_endpoint::is_token_path(path) {
         return token_endpoint::answer(&shared, request, (headers, tap)).await;
+    }
+    if credits_endpoint::is_credits_path(path) {
+        return credits_endpoint::answer(&shared, request, tap).await;
+    }
+    if usage_endpoint::is_usage_path(path) {
+        return usage_endpoint::answer(&shared, request, tap).await;
+    }
+    if identity_provider::is_login_path(path) {
+        let host = request.headers().get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let origin = format!("http://{host}");
+        return identity_provider::answer(&shared, request, (origin, tap)).await;
     }
     llm::answer(&shared, request, (headers, tap)).await
 }

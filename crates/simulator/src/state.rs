@@ -6,9 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use crate::config::{SimClockFn, SimulatorConfig, TokenPolicy};
+use crate::credits_endpoint::CreditDesk;
 use crate::faults::{LlmFault, TokenFault};
+use crate::identity_provider::IdentityProvider;
 use crate::ledger::{Book, ExchangeEnd};
 use crate::tokens::TokenServer;
+use crate::usage_endpoint::UsageDesk;
 
 /// How a stream is paced: the text deltas of an answer and the pause before each event.
 #[derive(Debug, Clone, Copy)]
@@ -27,6 +30,9 @@ pub(crate) struct State {
     /// Per account the faults in order, each with the number of requests it still applies to.
     pub(crate) account_faults: BTreeMap<String, VecDeque<(LlmFault, u32)>>,
     pub(crate) pace: Pace,
+    pub(crate) identity_provider: IdentityProvider,
+    pub(crate) usage: UsageDesk,
+    pub(crate) credits: CreditDesk,
     pub(crate) book: Book,
     pub(crate) held: usize,
 }
@@ -67,6 +73,9 @@ impl Shared {
             llm_faults: VecDeque::new(),
             account_faults: BTreeMap::new(),
             pace: Pace { events: 5, delay_ms: 0 },
+            identity_provider: IdentityProvider::default(),
+            usage: UsageDesk::default(),
+            credits: CreditDesk::default(),
             book: Book::default(),
             held: 0,
         };

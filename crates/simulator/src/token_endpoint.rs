@@ -14,6 +14,7 @@ use crate::capture::HeadTap;
 use crate::config::{ReuseError, TokenPolicy};
 use crate::faults::TokenFault;
 use crate::gzip;
+use crate::identity_provider::{LoginAsk, Paid, redeem};
 use crate::ledger::{ExchangeEnd, TokenOutcome};
 use crate::reply::{Cut, Reply, ScriptedBody, Step, read_body};
 use crate::state::{Entry, Line, Shared};
@@ -52,6 +53,17 @@ pub(crate) async fn answer(
         return Err(Cut);
     };
     tap.rearm();
+    let login = (parts.method == Method::POST).then(|| LoginAsk::parse(&body)).flatten().filter(LoginAsk::is_login);
+    if let (Some(login), None | Some(TokenFault::HoldUntilReleased)) = (login, &fault) {
+        if fault.is_some() {
+            shared.hold().await;
+        }
+        let reply = shared.update(|state| {
+            state.book.token_post_settle(id, TokenOutcome::Login);
+            redeem(state, &login, Paid::Tokens, arrived_at_ms)
+        });
+        return Ok(reply.into_response(arrived_at_ms, entry));
+    }
     let ask = (parts.method == Method::POST).then(|| RefreshAsk::parse(&body)).flatten();
     let (reply, date_ms) = decide(shared, id, ask.as_ref(), fault.as_ref());
     match fault {

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use super::route::Operation;
 use super::{Call, Refusal, named_event};
 use crate::reply::{Reply, rfc3339};
+use crate::usage_endpoint::UsageTold;
 
-/// The lengths of the two windows of a subscription, in seconds.
-const FIVE_HOURS_S: i64 = 5 * 3600;
+/// The length of the longer window of a subscription, in seconds.
 const SEVEN_DAYS_S: i64 = 7 * 86_400;
 
 pub(super) fn answer(operation: Operation, call: &Call<'_>) -> Reply {
@@ -93,18 +93,21 @@ fn limits(reply: Reply, call: &Call<'_>) -> Reply {
         });
         return reply.header("anthropic-organization-id", "00000000-0000-4000-8000-000000000001");
     }
-    let five_hours = window_end(now_s, FIVE_HOURS_S);
+    let told = call.usage.unwrap_or_else(|| UsageTold::by_default(now_s));
+    let (five, five_ends) = (told.five_hour_percent / 100.0, now_s.saturating_add(told.five_hour_resets_in_s));
+    let (seven, seven_ends) = (told.seven_day_percent / 100.0, now_s.saturating_add(told.seven_day_resets_in_s));
+    let status = |used: f64| if used >= 1.0 { "rejected" } else { "allowed" };
     reply
         .header("anthropic-organization-id", "00000000-0000-4000-8000-000000000001")
         .header("anthropic-ratelimit-unified-status", "allowed")
         .header("anthropic-ratelimit-unified-representative-claim", "five_hour")
-        .header("anthropic-ratelimit-unified-reset", five_hours)
-        .header("anthropic-ratelimit-unified-5h-status", "allowed")
-        .header("anthropic-ratelimit-unified-5h-utilization", "0.12")
-        .header("anthropic-ratelimit-unified-5h-reset", five_hours)
-        .header("anthropic-ratelimit-unified-7d-status", "allowed")
-        .header("anthropic-ratelimit-unified-7d-utilization", "0.03")
-        .header("anthropic-ratelimit-unified-7d-reset", window_end(now_s, SEVEN_DAYS_S))
+        .header("anthropic-ratelimit-unified-reset", five_ends)
+        .header("anthropic-ratelimit-unified-5h-status", status(five))
+        .header("anthropic-ratelimit-unified-5h-utilization", five)
+        .header("anthropic-ratelimit-unified-5h-reset", five_ends)
+        .header("anthropic-ratelimit-unified-7d-status", status(seven))
+        .header("anthropic-ratelimit-unified-7d-utilization", seven)
+        .header("anthropic-ratelimit-unified-7d-reset", seven_ends)
 }
 
 fn window_end(now_s: i64, length_s: i64) -> i64 {

@@ -21,6 +21,7 @@ use crate::faults::LlmFault;
 use crate::ledger::{CredentialVerdict, ExchangeEnd, LlmRequest};
 use crate::reply::{Cut, Reply, ScriptedBody, read_body};
 use crate::state::{Entry, Line, Pace, Shared, State};
+use crate::usage_endpoint::UsageTold;
 
 use credentials::{credentials, verdict};
 use fault::{Before, paced, play};
@@ -37,6 +38,8 @@ struct Call<'a> {
     now_ms: i64,
     serial: u64,
     pace: Pace,
+    /// What the account has used, where a test said so.
+    usage: Option<UsageTold>,
 }
 
 impl Call<'_> {
@@ -109,7 +112,8 @@ pub(crate) async fn answer(
             end: ExchangeEnd::Open,
         });
         let date_ms = now_ms.saturating_add(state.policy.date_skew_s.saturating_mul(1000));
-        (Plan { route, verdict, fault, pace: state.pace, serial }, date_ms)
+        let usage = verdict.account().and_then(|account| state.usage.told.get(account).copied());
+        (Plan { route, verdict, fault, pace: state.pace, serial, usage }, date_ms)
     });
     let mut entry = Entry::new(shared, Line::Request(plan.serial));
     let Some(body) = read_body(body).await else {
@@ -137,6 +141,7 @@ struct Plan {
     fault: Option<LlmFault>,
     pace: Pace,
     serial: u64,
+    usage: Option<UsageTold>,
 }
 
 /// Takes the fault that a request is due. A bad credential is refused first and leaves the faults alone.
@@ -168,6 +173,7 @@ impl Plan {
             now_ms,
             serial: self.serial,
             pace: self.pace,
+            usage: self.usage,
         };
         let good = paced(route.good(&call), self.pace);
         match self.fault {

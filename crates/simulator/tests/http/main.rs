@@ -4,5 +4,6 @@
 
 mod client;
 mod faults;
+mod login;
 mod models;
 mod tokens;
