@@ -4,6 +4,8 @@ use crate::error::Fault;
 use crate::limits::{BODY_IDLE_TIMEOUT, DISCARD_MAX_BYTES, DISCARD_TIMEOUT, Limits, PEEK_MAX_BYTES};
 use crate::patience::{Idle, within};
 use bytes::{Bytes, BytesMut};
+use claviger_contract::Content;
+use claviger_domain::time::Timestamp;
 use claviger_egress::{BoxError, OutBody};
 use claviger_runtime::Clock;
 use http::{HeaderMap, header::EXPECT};
@@ -129,6 +131,22 @@ impl Payload {
         match self {
             Self::Whole(kept) if kept.bytes.len() <= PEEK_MAX_BYTES => kept.bytes.clone(),
             _ => Bytes::new(),
+        }
+    }
+
+    /// What a credential that signs may sign.
+    pub(crate) fn content(&self, now: Timestamp) -> Content<'_> {
+        match self {
+            Self::Empty => Content::Whole { body: &[], now },
+            Self::Whole(kept) => Content::Whole { body: &kept.bytes, now },
+            Self::Once(_) => Content::Unread,
+        }
+    }
+
+    /// Puts a shorter body in the place of one that is whole, within the same part of the budget.
+    pub(crate) fn replace(&mut self, bytes: Bytes) {
+        if let Self::Whole(kept) = self {
+            kept.bytes = bytes;
         }
     }
 

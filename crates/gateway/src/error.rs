@@ -1,7 +1,7 @@
 //! Everything that the gateway itself answers instead of a provider, in the shape of the route's dialect.
 
 use bytes::Bytes;
-use claviger_contract::{Denial, Refusal};
+use claviger_contract::{Denial, NotApplied, Refusal};
 use claviger_domain::id::{ProviderId, RequestId};
 use claviger_domain::profile::Dialect;
 use claviger_domain::time::Timestamp;
@@ -78,6 +78,17 @@ pub(crate) enum Fault {
         /// The limit.
         max_bytes: u64,
     },
+    /// The client's, or too many large requests are under way.
+    #[error(
+        "this account signs its requests, and the body of this one is not kept whole: up to {max_bytes} bytes can be signed, and less while many large requests are under way"
+    )]
+    BodyUnsignable {
+        /// The limit of one request.
+        max_bytes: usize,
+    },
+    /// The client's.
+    #[error("the request cannot be signed")]
+    Unsignable(#[source] NotApplied),
     /// The client's.
     #[error("the request body stood still for too long")]
     BodyStalled,
@@ -176,6 +187,11 @@ enum Kind {
 }
 
 impl Fault {
+    /// What a client is told of a request that a credential did not sign.
+    pub(crate) fn unsigned(why: NotApplied, max_bytes: usize) -> Self {
+        if why == NotApplied::BodyUnread { Self::BodyUnsignable { max_bytes } } else { Self::Unsignable(why) }
+    }
+
     /// The status that the client gets. A credential that only a person can mend is 403, which agents report at once; 401 is
     /// kept for the client's own key, since some agents retry it for minutes.
     pub(crate) fn status(&self) -> StatusCode {
@@ -205,6 +221,7 @@ impl Fault {
             | Self::PathRefused
             | Self::KeysDiffer
             | Self::BodyBroken(_)
+            | Self::Unsignable(_)
             | Self::MethodRefused
             | Self::WebSocket
             | Self::BodyStalled => Kind::Invalid,
@@ -212,7 +229,7 @@ impl Fault {
             Self::KeyMissing | Self::KeyDamaged => Kind::Unauthenticated,
             Self::CredentialRefused { status, .. } if *status == StatusCode::UNAUTHORIZED => Kind::Unauthenticated,
             Self::Refused(refusal) => refusal_kind(refusal),
-            Self::BodyTooLarge { .. } => Kind::TooLarge,
+            Self::BodyTooLarge { .. } | Self::BodyUnsignable { .. } => Kind::TooLarge,
             Self::HostRefused | Self::OriginRefused | Self::CredentialRefused { .. } => Kind::Forbidden,
             Self::Unreachable { .. } | Self::Lost { .. } => Kind::Upstream,
             Self::AnswerLate { .. } => Kind::Late,
@@ -237,6 +254,8 @@ impl Fault {
             Self::KeysDiffer => "virtual_keys_differ",
             Self::Refused(refusal) => refusal_code(refusal),
             Self::BodyTooLarge { .. } => "body_too_large",
+            Self::BodyUnsignable { .. } => "body_unsignable",
+            Self::Unsignable(_) => "request_unsignable",
             Self::BodyStalled => "body_stalled",
             Self::BodyBroken(_) => "body_broken",
             Self::CredentialRefused { .. } => "credential_refused",
@@ -353,6 +372,7 @@ fn refusal_kind(refusal: &Refusal) -> Kind {
     match refusal {
         Refusal::NoCredential { .. }
         | Refusal::NeedsLogin { .. }
+        | Refusal::OwnClientOnly { .. }
         | Refusal::OriginChanged { .. }
         | Refusal::Denied(Denial::Provider { .. }) => Kind::Forbidden,
         Refusal::AllBlocked { .. } | Refusal::OverLimit { .. } => Kind::Limited,
@@ -366,6 +386,7 @@ fn refusal_code(refusal: &Refusal) -> &'static str {
         Refusal::NoCredential { .. } => "no_credential",
         Refusal::AllBlocked { .. } => "all_blocked",
         Refusal::NeedsLogin { .. } => "needs_login",
+        Refusal::OwnClientOnly { .. } => "own_client_only",
         Refusal::OriginChanged { .. } => "origin_changed",
         Refusal::Quarantined { .. } => "quarantined",
         Refusal::Denied(Denial::Unknown) => "virtual_key_unknown",

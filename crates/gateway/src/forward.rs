@@ -37,7 +37,7 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
 
 /// Where clients put credentials. They go nowhere, whatever they hold.
 fn is_client_credential(name: &HeaderName) -> bool {
-    matches!(name.as_str(), "authorization" | "x-api-key" | "x-goog-api-key" | "api-key" | "cookie" | "cookie2")
+    matches!(name.as_str(), "authorization" | "x-api-key" | "x-goog-api-key" | "api-key" | "cookie" | "cookie2" | "x-amz-security-token")
 }
 
 /// Whether a header carries a virtual key, under whatever name: it opens this gateway, and is no provider's business.
@@ -142,12 +142,14 @@ pub(crate) async fn send<B: Broker>(
     attempt: Attempt,
     request: Request<OutBody>,
 ) -> Tried {
-    let answer = gateway.egress.send(&profile.base.origin, attempt.allowed(), request);
+    let egress = gateway.egress.through(attempt.facts().proxy.as_ref());
+    let answer = egress.send(attempt.facts().target(), attempt.allowed(), request);
     let head = within(&gateway.clock, gateway.limits.answer_head_timeout, answer).await;
     let account = attempt.facts().account;
     let context = ClassifyContext { kind: attempt.facts().kind, model, now: gateway.clock.now() };
     let (class, result) = match head {
         Some(Ok(response)) => {
+            attempt.answered(response.status(), response.headers());
             let answered = read(gateway, profile, context, response, account).await;
             (answered.class.clone(), Ok(answered))
         }

@@ -6,6 +6,7 @@ use crate::error::{Fault, name_request};
 use crate::forward::{Answered, Outgoing};
 use crate::health;
 use crate::limits::Limits;
+use crate::model_prefix::{self, Prefixed, Without};
 use crate::path;
 use crate::perimeter::{self, Names};
 use crate::record::Settlement;
@@ -137,21 +138,33 @@ impl<B: Broker> Gateway<B> {
         let admission = settlement.admission.insert(self.broker.admit(&key, Some(peer.ip()))?);
         // Who has no key learns nothing about routes.
         let target = target?;
-        let payload = body::collect(inbound, &self.replay, &self.limits, &self.clock).await?;
-        let peek = payload.peek();
+        let mut payload = body::collect(inbound, &self.replay, &self.limits, &self.clock).await?;
+        let mut peek = payload.peek();
+        let prefixed = model_prefix::find(routes, &target, &peek);
+        let (model_prefix, path) = match &prefixed {
+            None => (None, target.path),
+            Some(Prefixed { prefix, without: Without::Path(path) }) => (Some(&**prefix), &**path),
+            Some(Prefixed { prefix, without: Without::Body(body) }) => {
+                payload.replace(body.clone());
+                peek.clone_from(body);
+                (Some(&**prefix), target.path)
+            }
+        };
         let mut body = session::Body::of(&peek);
-        let model = session::model(target.path, &mut body);
+        let model = session::model(path, &mut body);
         let profile = choose(routes, &target, model.as_deref())?;
         settlement.provider = Some(profile.id.clone());
         if !admission.key().admits_provider(&profile.id) {
             return Err(Fault::Refused(Refusal::Denied(Denial::Provider { provider: profile.id.clone() })));
         }
-        let path = path::join(&profile.base.path, target.path, target.to.version_prefix());
+        let path = path::join(&profile.base.path, path, target.to.version_prefix());
         let call = Call {
             admission,
             profile,
             session: session::find(&profile.session, &parts.headers, &mut body, model.as_deref()),
             model: model.as_deref(),
+            model_prefix,
+            own_client: profile.terms.is_own_client(&parts.headers),
             seed,
             outgoing: Outgoing::new(parts, &path)?,
             payload,

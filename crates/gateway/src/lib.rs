@@ -16,6 +16,7 @@ mod json;
 mod lease;
 pub mod limits;
 mod listen;
+mod model_prefix;
 mod path;
 mod patience;
 mod perimeter;

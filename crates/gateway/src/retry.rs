@@ -24,6 +24,10 @@ pub(crate) struct Call<'a> {
     pub(crate) profile: &'a ProviderProfile,
     pub(crate) session: Option<SessionHash>,
     pub(crate) model: Option<&'a str>,
+    /// What stood before the model's name.
+    pub(crate) model_prefix: Option<&'a str>,
+    /// Whether it comes from the vendor's own client.
+    pub(crate) own_client: bool,
     pub(crate) seed: u64,
     pub(crate) outgoing: Outgoing<'a>,
     pub(crate) payload: Payload,
@@ -41,9 +45,19 @@ pub(crate) async fn run<B: Broker>(gateway: &Gateway<B>, mut call: Call<'_>) -> 
     let mut last: Option<Answered> = None;
     for _ in 0..TURNS_MAX {
         let leased = {
-            let Call { admission, profile, session, model, seed, ref outgoing, .. } = call;
-            let ask = Ask { admission, provider: &profile.id, session, model, account: None, attempts: &attempts, seed };
-            lease(&gateway.broker, &ask, outgoing)
+            let Call { admission, profile, session, model, model_prefix, own_client, seed, ref outgoing, .. } = call;
+            let ask = Ask {
+                admission,
+                provider: &profile.id,
+                session,
+                model,
+                model_prefix,
+                own_client,
+                account: None,
+                attempts: &attempts,
+                seed,
+            };
+            lease(&gateway.broker, &ask, outgoing, call.payload.content(gateway.clock.now()))
         };
         let (attempt, parts) = match leased {
             Leased::Ready(attempt, parts) => (attempt, parts),
@@ -54,6 +68,9 @@ pub(crate) async fn run<B: Broker>(gateway: &Gateway<B>, mut call: Call<'_>) -> 
                 None => break,
             },
             Leased::Refused(refusal) => return refused(refusal, last, call.profile, attempts),
+            Leased::Unsigned(why) => {
+                return Outcome { answer: Err(Fault::unsigned(why, gateway.limits.replay_request_max_bytes)), attempts };
+            }
         };
         let request = Request::from_parts(parts, call.payload.next());
         let (made, result) = match forward::send(gateway, call.profile, call.model, attempt, request).await {

@@ -26,7 +26,7 @@ const OPENING_FIELDS: [&str; 5] = ["system", "instructions", "systemInstruction"
 const MESSAGE_FIELDS: [&str; 3] = ["messages", "input", "contents"];
 
 /// What precedes a model in a path.
-const MODELS: &str = "/models/";
+pub(crate) const MODELS: &str = "/models/";
 
 /// The fields of a body. It is read once, and only as far as it is asked for.
 #[derive(Debug)]
@@ -99,7 +99,7 @@ fn opening(body: &mut Body<'_>, model: Option<&str>) -> Option<SessionHash> {
     Some(SessionHash::of(&parts))
 }
 
-fn text(raw: &[u8]) -> Option<Cow<'_, str>> {
+pub(crate) fn text(raw: &[u8]) -> Option<Cow<'_, str>> {
     match serde_json::from_slice::<&str>(raw) {
         Ok(plain) => Some(Cow::Borrowed(plain)),
         Err(_escaped_or_no_text) => serde_json::from_slice::<String>(raw).ok().map(Cow::Owned),

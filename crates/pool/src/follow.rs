@@ -1,39 +1,75 @@
-//! Logins that another tool owns: its file is read when it changed, and never written.
+//! Logins that another tool owns: its file is read when it changed, and never written. What is wrong with it is kept as the
+//! grant's notice, for people.
+
+mod take;
+
+pub(crate) use take::{Refusal, held_back, take_over, taken_from, watch};
 
 use crate::Inner;
+use crate::account::AccountLive;
 use crate::grant::GrantLive;
-use crate::limits::FOLLOWED_FILE_MAX_BYTES;
+use crate::limits::FOLLOWED_READ_MAX;
+use claviger_domain::credential::{Custody, GrantState, Source};
+use claviger_domain::generation::{Generation, Offer, belongs_to_another, offer};
+use claviger_domain::id::AccountId;
+use claviger_domain::identity::Identity;
 use claviger_domain::profile::ProviderProfile;
 use claviger_domain::refresh::{Failure, Outcome};
-use claviger_providers::import::{FollowedToken, follow_format_for, read_followed};
-use claviger_store::{GrantCommit, GrantRow, GrantSecret, StoreError, Write};
-use std::io::Read;
+use claviger_providers::import::{FollowFault, FollowedLogin, ImportError, followed_owner, read_followed, read_login_file};
+use claviger_store::{AccountDraft, GrantCommit, GrantRow, GrantSecret, StoreError, Write};
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
+
+/// What becomes of a followed login whose file gives nothing newer.
+const USED_UP: &str = "the token that is here serves until it ends";
 
 /// Reads the file of the tool again and stores what is newer. The caller holds the grant's lock.
 ///
 /// A file that is gone, unreadable, logged out or older, or that holds another account's login, changes nothing: the token
 /// that is here is used up.
-pub(crate) async fn renew(inner: &Arc<Inner>, grant: &Arc<GrantLive>, profile: &ProviderProfile, row: GrantRow, path: &Path) -> Outcome {
+pub(crate) async fn renew(
+    inner: &Arc<Inner>,
+    grant: &Arc<GrantLive>,
+    profile: &Arc<ProviderProfile>,
+    row: GrantRow,
+    path: &Path,
+) -> Outcome {
     let nothing_new = Outcome::Failed { why: Failure::PutOff, retry_at: None };
-    let Some(token) = read(grant, profile, path).await else {
+    let kept = |why: &str| {
+        grant.notice(Some(format!("{}: {why}; {USED_UP}", path.display())));
         inner.publish(grant, &row);
-        return nothing_new;
+    };
+    let login = match read(inner, profile, path).await {
+        Ok(login) => login,
+        Err(fault) => {
+            kept(&fault.to_string());
+            return nothing_new;
+        }
     };
     let GrantSecret::OAuth { access, .. } = &row.secret else { return Outcome::Adopted };
-    let same = access.expose() == token.access.expose();
-    let older = matches!((token.expires_at, row.expires_at), (Some(new), Some(old)) if new < old);
-    if same || older {
+    if access.expose() == login.access.expose() {
+        grant.notice(None);
         inner.publish(grant, &row);
         return Outcome::Adopted;
     }
-    if is_anothers(inner, profile, &row, &token) {
-        tracing::warn!(grant.id = %grant.id, "a followed file holds the login of another account now: it is left alone");
-        inner.publish(grant, &row);
-        return nothing_new;
+    match offer_to(inner, &row, &login, grant.was_refused(row.revision)) {
+        Offer::Newer => {}
+        Offer::Older => {
+            kept("it holds an older login than the one that is here");
+            return Outcome::Adopted;
+        }
+        Offer::Stub => {
+            kept("its tool is logged out");
+            return nothing_new;
+        }
+        Offer::Anothers => {
+            kept("it holds the login of another account now and is left alone");
+            return nothing_new;
+        }
     }
-    match commit(inner, &row, token).await {
+    grant.notice(None);
+    match commit(inner, &row, login).await {
         Ok(()) => Outcome::Refreshed,
         Err(error) => {
             tracing::error!(grant.id = %grant.id, error = %error, "a followed login could not be stored");
@@ -42,13 +78,66 @@ pub(crate) async fn renew(inner: &Arc<Inner>, grant: &Arc<GrantLive>, profile: &
     }
 }
 
-async fn commit(inner: &Arc<Inner>, row: &GrantRow, token: FollowedToken) -> Result<(), StoreError> {
-    let secret = GrantSecret::OAuth { access: token.access.into_text(), refresh: None };
+/// The account that follows the file of a draft already, so that a file which names no owner is not followed twice.
+pub(crate) fn follower_of_file(inner: &Inner, draft: &AccountDraft) -> Option<AccountId> {
+    let same_file = |account: &&Arc<AccountLive>| {
+        account.row.provider == draft.provider
+            && account.grant.facts().custody == draft.grant.custody
+            && !belongs_to_another(&account.row.identity, &draft.identity)
+    };
+    let is_imported = matches!(draft.grant.custody, Custody::Followed { .. }) && draft.source == Source::Imported;
+    is_imported.then(|| inner.view.load().accounts.values().find(same_file).map(|account| account.row.id)).flatten()
+}
+
+/// Why a draft that follows a file is not to be stored: what is here is worth more. The caller holds the locks of the grants that
+/// the draft may replace.
+pub(crate) async fn outranked(inner: &Inner, draft: &AccountDraft) -> Result<Option<String>, StoreError> {
+    let (Custody::Followed { path }, Source::Imported) = (&draft.grant.custody, draft.source) else { return Ok(None) };
+    let GrantSecret::OAuth { access: offered, .. } = &draft.grant.secret else { return Ok(None) };
+    let taken: Vec<_> = inner.store.taken_list().await?.into_iter().filter(|taken| taken.path == *path).collect();
+    let key = draft.identity.key();
+    let (known, taken) = {
+        let view = inner.view.load();
+        let of_provider = || view.accounts.values().filter(|account| account.row.provider == draft.provider);
+        let is_known =
+            |account: &&Arc<AccountLive>| draft.onto == Some(account.row.id) || (key.is_some() && account.row.identity.key() == key);
+        let was_taken = |account: &&Arc<AccountLive>| {
+            let identity = &account.row.identity;
+            taken.iter().any(|taken| taken.grant == account.row.grant) && !belongs_to_another(identity, &draft.identity)
+        };
+        let known = of_provider().find(is_known).map(|account| (account.row.id, account.row.grant));
+        (known, of_provider().find(was_taken).map(|account| account.row.id))
+    };
+    if let Some(account) = taken {
+        let why = format!(
+            "account {account} was taken over from {}: claviger account take {account} takes over what it holds now",
+            path.display()
+        );
+        return Ok(Some(why));
+    }
+    let Some((account, grant)) = known else { return Ok(None) };
+    let Some(row) = inner.store.grant_load(grant).await? else { return Ok(None) };
+    let GrantSecret::OAuth { access: held, refresh } = &row.secret else { return Ok(None) };
+    if row.state != GrantState::Live || held.expose() == offered.expose() {
+        return Ok(None);
+    }
+    if row.custody == Custody::Owned && refresh.is_some() {
+        return Ok(Some(format!("account {account} has a login of its own that is refreshed here, and needs none of {}", path.display())));
+    }
+    let now = inner.clock.now();
+    let generation = |expires_at| Generation { expires_at, refreshable: true, owner: Identity::default() };
+    let is_older = offer(&generation(row.expires_at), &generation(draft.grant.expires_at), false, now) == Offer::Older;
+    Ok(is_older.then(|| format!("{} holds an older login of account {account} than the one that is here", path.display())))
+}
+
+async fn commit(inner: &Arc<Inner>, row: &GrantRow, login: FollowedLogin) -> Result<(), StoreError> {
+    // Its refresh token stays with the tool.
+    let secret = GrantSecret::OAuth { access: login.access.into_text(), refresh: None };
     let commit = GrantCommit {
         grant: row.id,
         from: row.revision,
         secret,
-        expires_at: token.expires_at,
+        expires_at: login.expires_at,
         issued_at: inner.clock.now(),
         attempt: None,
     };
@@ -64,45 +153,56 @@ async fn commit(inner: &Arc<Inner>, row: &GrantRow, token: FollowedToken) -> Res
     Ok(())
 }
 
-/// Whether a token names another owner than the accounts of its grant. One that names none is taken at the file's word.
-fn is_anothers(inner: &Inner, profile: &ProviderProfile, row: &GrantRow, token: &FollowedToken) -> bool {
-    let claimed = claviger_oauth::identity_from_claims(&profile.identity, token.access.expose());
-    let differs =
-        |known: &Option<String>, claimed: &Option<String>| matches!((known, claimed), (Some(known), Some(claimed)) if known != claimed);
+/// What becomes of a login that a file offers to a grant. One that names no owner is taken at the file's word.
+fn offer_to(inner: &Inner, row: &GrantRow, login: &FollowedLogin, is_refused: bool) -> Offer {
     let view = inner.view.load();
-    view.accounts_of(row.id).any(|account| {
-        let known = &account.row.identity;
-        differs(&known.account_id, &claimed.account_id) || (claimed.account_id.is_none() && differs(&known.email, &claimed.email))
-    })
+    if view.accounts_of(row.id).any(|account| belongs_to_another(&account.row.identity, &login.identity)) {
+        return Offer::Anothers;
+    }
+    let held = Generation { expires_at: row.expires_at, refreshable: true, owner: Identity::default() };
+    let offered = Generation { expires_at: login.expires_at, refreshable: login.refresh.is_some(), owner: Identity::default() };
+    offer(&held, &offered, is_refused, inner.clock.now())
 }
 
-async fn read(grant: &GrantLive, profile: &ProviderProfile, path: &Path) -> Option<FollowedToken> {
-    let format = follow_format_for(profile.id.as_str(), path)?;
-    let path = path.to_owned();
-    let bytes = tokio::task::spawn_blocking(move || read_file(&path)).await.ok()?;
-    let bytes = match bytes {
-        Ok(bytes) => bytes,
-        Err(error) => {
-            tracing::warn!(grant.id = %grant.id, error = %error, "a followed file cannot be read");
-            return None;
-        }
-    };
-    match read_followed(format, &bytes) {
-        Ok(token) => Some(token),
-        Err(fault) => {
-            tracing::warn!(grant.id = %grant.id, fault = %fault, "a followed file holds no login");
-            None
+/// Why a followed file gives no login.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadFault {
+    /// It is not there.
+    #[error("it is gone")]
+    Gone,
+    /// It cannot be read.
+    #[error("it cannot be read ({0})")]
+    Unreadable(String),
+    /// It holds none that serves.
+    #[error(transparent)]
+    Fault(#[from] FollowFault),
+}
+
+impl From<ImportError> for ReadFault {
+    fn from(error: ImportError) -> Self {
+        match error {
+            ImportError::NotFound { .. } => Self::Gone,
+            ImportError::Unreadable { source, .. } if source.kind() == ErrorKind::NotFound => Self::Gone,
+            ImportError::Unreadable { source, .. } => Self::Unreadable(source.to_string()),
+            other => Self::Unreadable(other.to_string()),
         }
     }
 }
 
-fn read_file(path: &Path) -> std::io::Result<zeroize::Zeroizing<Vec<u8>>> {
-    // To open a pipe would wait for its writer, with the grant's lock held.
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is no regular file"));
+/// What a file holds for a provider, with whose it is as far as the tool says so anywhere.
+async fn read(inner: &Inner, profile: &Arc<ProviderProfile>, path: &Path) -> Result<FollowedLogin, ReadFault> {
+    let (path, profile) = (path.to_owned(), Arc::clone(profile));
+    let read = tokio::task::spawn_blocking(move || {
+        let text = read_login_file(&path)?;
+        let mut login = read_followed(&profile, &text)?;
+        if let Some(owner) = followed_owner(login.format, &path) {
+            login.identity = login.identity.completed_by(owner);
+        }
+        Ok(login)
+    });
+    // A keychain may ask a person, and the grant's lock is held.
+    tokio::select! {
+        read = read => read.unwrap_or_else(|error| Err(ReadFault::Unreadable(error.to_string()))),
+        () = inner.clock.sleep(FOLLOWED_READ_MAX) => Err(ReadFault::Unreadable("the system does not answer".to_owned())),
     }
-    // The buffer never grows, so that no copy of it is left behind.
-    let mut bytes = zeroize::Zeroizing::new(Vec::with_capacity(usize::try_from(FOLLOWED_FILE_MAX_BYTES + 1).unwrap_or_default()));
-    std::fs::File::open(path)?.take(FOLLOWED_FILE_MAX_BYTES).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }

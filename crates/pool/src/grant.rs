@@ -1,6 +1,6 @@
 //! A grant as requests meet it; lives across views.
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use claviger_domain::credential::{CredentialKind, Custody, GrantState};
 use claviger_domain::id::{GrantId, GrantRevision};
 use claviger_domain::refresh::{Want, due_for_request, due_for_sweep, request_lead, sendable};
@@ -151,6 +151,8 @@ pub(crate) struct GrantLive {
     rest_until: AtomicI64,
     /// The last revision that was refreshed because a provider refused it.
     refused_revision: AtomicU64,
+    /// What is to be known of the file of a login that is followed, or was.
+    notice: ArcSwapOption<String>,
 }
 
 impl GrantLive {
@@ -165,6 +167,7 @@ impl GrantLive {
             flight: FlightSlot::default(),
             rest_until: AtomicI64::new(0),
             refused_revision: AtomicU64::new(0),
+            notice: ArcSwapOption::empty(),
         }
     }
 
@@ -211,6 +214,22 @@ impl GrantLive {
         let left = self.rest_until.load(Ordering::Relaxed).saturating_sub(millis(moment.boot));
         let left = u64::try_from(left).ok().filter(|left| *left > 0)?;
         Some(moment.now.plus(Duration::from_millis(left)))
+    }
+
+    /// Says what is to be known of the file of a login that is followed, or was; logged when it changes. `None`: nothing.
+    pub(crate) fn notice(&self, notice: Option<String>) {
+        if self.notice.load().as_deref() == notice.as_ref() {
+            return;
+        }
+        if let Some(text) = &notice {
+            tracing::warn!(grant.id = %self.id, "{text}");
+        }
+        self.notice.store(notice.map(Arc::new));
+    }
+
+    /// What was said last.
+    pub(crate) fn noticed(&self) -> Option<String> {
+        self.notice.load().as_deref().cloned()
     }
 
     /// Notes that a revision was refused.

@@ -3,14 +3,19 @@
 use crate::account::{AccountLive, Obstacle, Reach};
 use crate::flight::{self, FlightWait};
 use crate::grant::Moment;
-use crate::limits::STICKY_IDLE_MAX;
+use crate::limits::VALUE_PATIENCE;
+use crate::report::ProbeSink;
 use crate::sticky::sticky_key;
 use crate::view::View;
 use crate::{Inner, Pool};
-use claviger_contract::{Admission, AdmissionSink, Answer, Ask, AttemptFacts, Broker, Denial, Lease, Readiness, Refusal, Routes};
+use claviger_contract::{
+    Admission, AdmissionSink, Answer, Ask, AttemptFacts, AttemptSink, Broker, Denial, Lease, Readiness, Refusal, Routes,
+};
 use claviger_domain::block::BlockEnd;
 use claviger_domain::credential::{GrantState, Standing};
+use claviger_domain::profile::ProviderProfile;
 use claviger_domain::refresh::{Due, Want};
+use claviger_domain::select::Wanted;
 use claviger_domain::session::SessionHash;
 use claviger_domain::time::Timestamp;
 use claviger_domain::virtual_key::Presented;
@@ -34,6 +39,8 @@ enum Fitness {
 enum Unfit {
     /// Not for this request: another key's, tried before, switched off.
     Excluded,
+    /// It serves the vendor's own client alone, and another one asks.
+    OwnClientOnly,
     NeedsLogin,
     Quarantined,
     OriginChanged,
@@ -99,7 +106,7 @@ impl Inner {
         }
     }
 
-    /// The account for a request: the one that its session has, else by rendezvous, else the first that fits.
+    /// The account for a request: the one where its session is warm, else by the order.
     fn choose<'view>(
         &self,
         view: &'view View,
@@ -116,31 +123,21 @@ impl Inner {
                 true
             }
         };
-        let in_order = |account: &&Arc<AccountLive>| Some(account.rung) == provider.order.rung() && account.profile.id == *ask.provider;
-        if let Some(wanted) = ask.account {
-            let account = view.accounts.get(&wanted).filter(in_order)?;
-            return usable(account).then_some(found).flatten();
-        }
-        let pinned = session.and_then(|session| self.sticky().get(session));
-        let warm = pinned.filter(|(_, used_at)| moment.now < used_at.plus(STICKY_IDLE_MAX));
-        let warm = warm.and_then(|(account, _)| view.accounts.get(&account)).filter(in_order);
-        if warm.is_none_or(|account| !usable(account)) {
-            let usable = |position: usize| provider.ranked.get(position).is_some_and(&mut usable);
-            provider.order.pick(session.map(SessionHash), ask.seed, usable)?;
-        }
+        match ask.account {
+            Some(wanted) => provider.by_id(wanted).filter(|account| usable(account))?,
+            None => provider.choose(ask.model, &self.wanted(provider.profile(), session, ask.seed, moment), usable)?,
+        };
         found
     }
 
+    /// What a request of this session brings to the choice.
+    pub(crate) fn wanted(&self, profile: &ProviderProfile, session: Option<u64>, seed: u64, moment: Moment) -> Wanted {
+        let pin = session.and_then(|session| self.sticky().get(session));
+        Wanted { session: session.map(SessionHash), pin, cache_life: profile.prompt_cache_life, seed, now: moment.now }
+    }
+
     pub(crate) fn hand_out<'ask>(&self, account: &Arc<AccountLive>, session: Option<u64>) -> Lease<'ask> {
-        let facts = AttemptFacts {
-            account: account.row.id,
-            grant: account.row.grant,
-            revision: account.cell.revision(),
-            kind: account.kind,
-            provider: Arc::clone(&account.profile),
-            session: session.map(SessionHash),
-        };
-        Lease::new(facts, Arc::clone(&account.cell), Arc::clone(&account.allowed), self.attempt_sink())
+        hand_out(account, session, self.attempt_sink())
     }
 
     /// No account fits: says why, or lets one probe through where the end of a block is a guess.
@@ -153,8 +150,8 @@ impl Inner {
     ) -> Answer<'ask, FlightWait> {
         let provider = ask.provider.clone();
         // Only accounts of the rung that won: no probe goes to a source that the cascade did not choose.
-        let ranked = view.providers.get(ask.provider).map(|provider| provider.ranked.as_slice()).unwrap_or_default();
-        let asked = ranked.iter().filter(|account| ask.account.is_none_or(|wanted| wanted == account.row.id));
+        let ranked = view.providers.get(ask.provider).map(|provider| provider.ranked(ask.model)).unwrap_or_default();
+        let asked = ranked.into_iter().filter(|account| ask.account.is_none_or(|wanted| wanted == account.row.id));
         let unfit: Vec<(&Arc<AccountLive>, Unfit)> = asked
             .filter_map(|account| match fitness(account, ask, moment) {
                 Fitness::Unfit(unfit) => Some((account, unfit)),
@@ -176,8 +173,12 @@ impl Inner {
                 // The probe itself comes after the refresh.
                 refresh @ Fitness::Refresh(Want::IfDue { .. }) => return self.serve(account, refresh, session),
                 fit => {
-                    if account.blocks.take_probe(moment.boot) {
-                        return self.serve(account, fit, session);
+                    if let Some(probe) = account.blocks.take_probe(ask.model, moment.boot) {
+                        if fit == Fitness::ReadyAndDue {
+                            drop(flight::join(self, &account.grant, &account.profile, Want::IfDue { due: Due::Request }));
+                        }
+                        let sink = Arc::new(ProbeSink::new(Arc::downgrade(self), probe));
+                        return Answer::Ready(hand_out(account, session, sink));
                     }
                 }
             }
@@ -195,25 +196,57 @@ impl Inner {
         if let Some((account, _)) = unfit.iter().find(|(_, unfit)| *unfit == Unfit::Quarantined) {
             return Answer::Refused(Refusal::Quarantined { provider, account: account.row.id });
         }
+        if unfit.iter().any(|(account, unfit)| *unfit == Unfit::NeedsLogin && self.is_value_awaited(account.row.grant)) {
+            let why = "its key is still being fetched".to_owned();
+            return Answer::Refused(Refusal::Unavailable { provider, why, retry_at: moment.now.plus(VALUE_PATIENCE) });
+        }
         if unfit.iter().any(|(_, unfit)| *unfit == Unfit::NeedsLogin) {
             return Answer::Refused(Refusal::NeedsLogin { provider });
         }
         if let Some((account, _)) = unfit.iter().find(|(_, unfit)| *unfit == Unfit::OriginChanged) {
             return Answer::Refused(Refusal::OriginChanged { provider, account: account.row.id });
         }
+        if let Some((account, _)) = unfit.iter().find(|(_, unfit)| *unfit == Unfit::OwnClientOnly) {
+            return Answer::Refused(Refusal::OwnClientOnly { provider, account: account.row.id });
+        }
         Answer::Refused(Refusal::NoCredential { provider })
     }
 }
 
 /// What an account can do for a request now. Pure: facts in, verdict out.
+/// An account for one request, whose end `sink` hears.
+fn hand_out<'ask>(account: &Arc<AccountLive>, session: Option<u64>, sink: Arc<dyn AttemptSink>) -> Lease<'ask> {
+    let facts = AttemptFacts {
+        account: account.row.id,
+        grant: account.row.grant,
+        revision: account.cell.revision(),
+        kind: account.kind,
+        provider: Arc::clone(&account.profile),
+        session: session.map(SessionHash),
+        proxy: account.row.options.proxy.clone(),
+        origin: account.origin.clone(),
+    };
+    Lease::new(facts, Arc::clone(&account.cell), Arc::clone(&account.allowed), sink)
+}
+
 fn fitness(account: &AccountLive, ask: &Ask<'_>, moment: Moment) -> Fitness {
     let row = &account.row;
     if row.standing != Standing::Active || !ask.admission.key().admits_account(row.id) {
         return Fitness::Unfit(Unfit::Excluded);
     }
+    if !account.answers_to(ask.model_prefix) {
+        return Fitness::Unfit(Unfit::Excluded);
+    }
+    if !ask.own_client && account.own_client_only {
+        return Fitness::Unfit(Unfit::OwnClientOnly);
+    }
     match account.reach {
         Reach::Admitted => {}
         Reach::OriginChanged => return Fitness::Unfit(Unfit::OriginChanged),
+        // A key by reference that cannot be had.
+        Reach::Unusable if matches!(account.grant.facts().state, GrantState::NeedsLogin { .. }) => {
+            return Fitness::Unfit(Unfit::NeedsLogin);
+        }
         Reach::Unusable => return Fitness::Unfit(Unfit::Excluded),
     }
     if let Some(Obstacle::Blocked { until, end }) = account.obstacle(ask.model, moment) {

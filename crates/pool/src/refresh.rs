@@ -4,7 +4,7 @@ use crate::Inner;
 use crate::grant::{GrantLive, Moment};
 use crate::limits::{LOCK_POLL, LOCK_WAIT_MAX};
 use claviger_domain::credential::{Custody, GrantState};
-use claviger_domain::id::{AttemptId, GrantId, GrantRevision};
+use claviger_domain::id::{AttemptId, GrantId, GrantRevision, UNSTORED_IDS_FROM};
 use claviger_domain::origin::Purpose;
 use claviger_domain::profile::{ProviderProfile, RefreshRule};
 use claviger_domain::refresh::{AnswerKind, Claim, Effect, Event, Failure, GrantFacts, IntentFacts, Outcome, State, Want, step};
@@ -44,6 +44,9 @@ pub(crate) async fn run(
     profile: &Arc<ProviderProfile>,
     want: Want,
 ) -> (Outcome, Option<GrantLock>) {
+    if grant.id.0 >= UNSTORED_IDS_FROM {
+        return (crate::ambient::renew(inner, grant, profile, want).await, None);
+    }
     let lock = match lock(inner, grant.id, LOCK_WAIT_MAX).await {
         Ok(Some(lock)) => lock,
         Ok(None) => return (without_lock(inner, grant, want).await, None),
@@ -128,6 +131,9 @@ impl Flight<'_> {
             tracing::error!(grant.id = %self.grant.id, "the token endpoint is not the one that this grant was stored for: if the new one is meant, claviger account rebind ID");
             return Outcome::Failed { why: Failure::PutOff, retry_at: None };
         }
+        if let Some(outcome) = crate::follow::held_back(self.inner, self.grant, self.profile, &row).await {
+            return outcome;
+        }
         let event = match self.loaded_event(&row, &rule).await {
             Ok(event) => event,
             Err(error) => return storage_failure(self.grant.id, &error),
@@ -209,7 +215,7 @@ impl Flight<'_> {
             return Event::Unreachable;
         }
         let allowed = self.profile.origins.of(Purpose::Token);
-        match self.inner.egress.connect(&rule.url.origin, allowed).await {
+        match self.inner.egress.through(self.inner.view.load().proxy_of(self.grant.id).as_ref()).connect(&rule.url.origin, allowed).await {
             Ok(connection) if self.pass("refresh.connected").await.is_ok() => {
                 self.connection = Some(connection);
                 Event::Connected
@@ -264,8 +270,12 @@ impl Flight<'_> {
         let (grant, from) = (row.id, row.revision);
         let sent_at = self.inner.clock.now();
         let token = RefreshToken::new(token.expose().to_owned());
-        let answer = connection.send(refresh_request(rule, &token), rule.timeout, &*self.inner.clock).await;
+        let Some(request) = refresh_request(rule, &token) else {
+            tracing::error!(grant.id = %grant, "the refresh token cannot be sent in a header: log in again");
+            return Event::NotSent;
+        };
         drop(token);
+        let answer = connection.send(request, rule.timeout, &*self.inner.clock).await;
         let answer = match answer {
             Ok(answer) => answer,
             Err(failure) => {

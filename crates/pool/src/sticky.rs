@@ -2,6 +2,7 @@
 
 use crate::limits::STICKY_SESSIONS_MAX;
 use claviger_domain::id::{AccountId, ProviderId};
+use claviger_domain::select::Pin;
 use claviger_domain::session::SessionHash;
 use claviger_domain::time::Timestamp;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,15 +30,21 @@ pub(crate) fn sticky_key(provider: &ProviderId, session: SessionHash) -> u64 {
     SessionHash::of(&[provider.as_str().as_bytes(), &session.0.to_le_bytes()]).0
 }
 
-/// Account in the upper half, minutes since the epoch in the lower.
+/// Account in the upper half, seconds since the epoch in the lower, which lasts until 2106.
 fn pack(account: AccountId, used_at: Timestamp) -> Option<u64> {
     let account = u32::try_from(account.0).ok()?;
-    let minutes = u32::try_from(used_at.as_secs() / 60).ok()?;
-    Some((u64::from(account) << 32) | u64::from(minutes))
+    let seconds = u32::try_from(used_at.as_secs()).ok()?;
+    Some((u64::from(account) << 32) | u64::from(seconds))
 }
 
-fn unpack(value: u64) -> (AccountId, Timestamp) {
-    (AccountId(i64::from(u32::try_from(value >> 32).unwrap_or(0))), Timestamp::from_secs((value & 0xffff_ffff).cast_signed() * 60))
+fn unpack(value: u64) -> Pin {
+    let account = AccountId(i64::from(u32::try_from(value >> 32).unwrap_or(0)));
+    Pin { account, used_at: Timestamp::from_secs((value & 0xffff_ffff).cast_signed()), cached_tokens: None }
+}
+
+/// Whether two values differ in what is worth keeping: the account, or the minute.
+fn differs(value: u64, other: u64) -> bool {
+    value >> 32 != other >> 32 || (value & 0xffff_ffff) / 60 != (other & 0xffff_ffff) / 60
 }
 
 impl StickyTable {
@@ -51,8 +58,8 @@ impl StickyTable {
         self.entries.get(set * WAYS..(set + 1) * WAYS).unwrap_or_default()
     }
 
-    /// The account of a session and when it was last used, to the minute.
-    pub(crate) fn get(&self, key: u64) -> Option<(AccountId, Timestamp)> {
+    /// Where a session was served last, and when, to the second.
+    pub(crate) fn get(&self, key: u64) -> Option<Pin> {
         self.set_of(key).iter().find_map(|entry| {
             let value = entry.value.load(Ordering::Acquire);
             let check = entry.check.load(Ordering::Acquire);
@@ -68,12 +75,13 @@ impl StickyTable {
         // Else the entry that was silent for longest; an empty one is older than all.
         let slot = own.or_else(|| set.iter().min_by_key(|entry| entry.value.load(Ordering::Relaxed) & 0xffff_ffff));
         let Some(slot) = slot else { return false };
-        if own.is_some() && slot.value.load(Ordering::Acquire) == value {
+        let before = own.map(|own| own.value.load(Ordering::Acquire));
+        if before == Some(value) {
             return false;
         }
         slot.value.store(value, Ordering::Release);
         slot.check.store(key ^ value, Ordering::Release);
-        true
+        before.is_none_or(|before| differs(before, value))
     }
 }
 
@@ -88,10 +96,20 @@ mod tests {
         let table = StickyTable::new();
         assert_eq!(table.get(77), None);
         assert!(table.put(77, AccountId(3), NOW));
-        assert_eq!(table.get(77).unwrap().0, AccountId(3));
+        assert_eq!(table.get(77).unwrap().account, AccountId(3));
         assert!(!table.put(77, AccountId(3), NOW), "nothing changed");
         assert!(table.put(77, AccountId(4), NOW));
-        assert_eq!(table.get(77).unwrap().0, AccountId(4));
+        assert_eq!(table.get(77).unwrap().account, AccountId(4));
+    }
+
+    #[test]
+    fn the_second_of_the_last_use_is_known_and_another_minute_is_worth_keeping() {
+        let (table, second) = (StickyTable::new(), std::time::Duration::from_secs(1));
+        let minute = Timestamp::from_secs(NOW.as_secs() / 60 * 60);
+        assert!(table.put(77, AccountId(3), minute));
+        assert!(!table.put(77, AccountId(3), minute.plus(second * 59)));
+        assert_eq!(table.get(77).unwrap().used_at, minute.plus(second * 59));
+        assert!(table.put(77, AccountId(3), minute.plus(second * 60)));
     }
 
     #[test]

@@ -3,9 +3,15 @@
 use crate::account::Blocks;
 use crate::flight;
 use crate::grant::Moment;
-use crate::limits::{CHANGE_POLL, ORPHAN_SPILL_AGE, SWEEP_FLIGHTS_MAX, SWEEP_INTERVAL, WRITE_BEHIND_BATCH_MAX, WRITE_BEHIND_QUEUE_MAX};
+use crate::limits::{
+    CHANGE_POLL, ORPHAN_SPILL_AGE, RANK_INTERVAL, RANK_PAUSE, SWEEP_FLIGHTS_MAX, SWEEP_INTERVAL, WRITE_BEHIND_BATCH_MAX,
+    WRITE_BEHIND_QUEUE_MAX,
+};
+use crate::usage::live::UsageChanges;
+use crate::usage::poll;
+use crate::values::values_loop;
 use crate::{Inner, Pool};
-use claviger_domain::block::Block;
+use claviger_domain::block::{Block, BlockScope};
 use claviger_domain::credential::{Custody, Standing};
 use claviger_domain::id::{AccountId, AttemptId};
 use claviger_domain::refresh::{Due, Want};
@@ -23,6 +29,8 @@ pub(crate) enum Behind {
     Sticky(StickyRow),
     /// A block; noted as persisted in `blocks` once it is.
     Block { account: AccountId, block: Block, blocks: Arc<Blocks> },
+    /// The end of blocks of one scope.
+    Lift { account: AccountId, scope: BlockScope, blocks: Arc<Blocks> },
     /// Tells when all before it is done.
     Flush(oneshot::Sender<()>),
 }
@@ -47,6 +55,15 @@ impl WriteBehind {
     }
 
     pub(crate) fn push(&self, write: Behind) {
+        // What is in no vault has no row there to hang anything on.
+        let unstored = match &write {
+            Behind::Sticky(row) => row.account.is_unstored(),
+            Behind::Block { account, .. } | Behind::Lift { account, .. } => account.is_unstored(),
+            Behind::Flush(_) => false,
+        };
+        if unstored {
+            return;
+        }
         best_effort("queue a write", self.0.try_send(write).map_err(|_full| "the queue is full"));
     }
 
@@ -72,6 +89,10 @@ async fn write_behind(mut receiver: mpsc::Receiver<Behind>, store: Arc<dyn Store
                         blocks.persisted(&block);
                     }
                 }
+                Behind::Lift { account, scope, blocks } => {
+                    best_effort("lift a block", store.block_lift(account, Some(scope.clone())).await);
+                    blocks.lift_persisted(&scope);
+                }
                 Behind::Flush(done) => flushed.push(done),
             }
         }
@@ -88,6 +109,11 @@ async fn write_behind(mut receiver: mpsc::Receiver<Behind>, store: Arc<dyn Store
 pub(crate) fn start(inner: &Arc<Inner>) {
     let supervisor = &inner.supervisor;
     supervisor.spawn("sweep", until_stopped(inner, sweep_loop(Arc::downgrade(inner), Arc::clone(&inner.clock))));
+    let changes = Arc::clone(&inner.usage_changes);
+    supervisor.spawn("ranking", until_stopped(inner, ranking_loop(Arc::downgrade(inner), changes, Arc::clone(&inner.clock))));
+    supervisor.spawn("usage poll", until_stopped(inner, poll::run(Arc::downgrade(inner), Arc::clone(&inner.clock))));
+    supervisor.spawn("care", until_stopped(inner, crate::care::run(Arc::downgrade(inner), Arc::clone(&inner.clock))));
+    supervisor.spawn("values", until_stopped(inner, values_loop(Arc::downgrade(inner), Arc::clone(&inner.clock))));
     supervisor.spawn("change poll", until_stopped(inner, change_loop(Arc::downgrade(inner), Arc::clone(&inner.clock))));
 }
 
@@ -98,6 +124,26 @@ fn until_stopped(inner: &Inner, work: impl Future<Output = ()> + Send + 'static)
             () = stopped => {}
             () = work => {}
         }
+    }
+}
+
+/// Ranks the accounts of providers that something was told of, and now and then those of all.
+async fn ranking_loop(inner: Weak<Inner>, changes: Arc<UsageChanges>, clock: Arc<dyn Clock>) {
+    let mut all_at = clock.boot().saturating_add(RANK_INTERVAL);
+    loop {
+        tokio::select! {
+            () = changes.changed() => {}
+            () = clock.sleep(all_at.saturating_sub(clock.boot())) => {}
+        }
+        let Some(inner) = inner.upgrade() else { return };
+        let moment = Moment::of(&*clock);
+        let all = moment.boot >= all_at;
+        if all {
+            all_at = moment.boot.saturating_add(RANK_INTERVAL);
+        }
+        inner.rank(all, moment);
+        drop(inner);
+        clock.sleep(RANK_PAUSE).await;
     }
 }
 
@@ -128,9 +174,23 @@ impl Pool {
     pub async fn sweep(&self) {
         self.inner.sweep().await;
     }
+
+    /// Ranks the accounts of every provider by what is known now. For tests, benches, and programs that run no server.
+    pub fn rank(&self) {
+        self.inner.rank(true, Moment::of(&*self.inner.clock));
+    }
 }
 
 impl Inner {
+    /// Ranks the accounts of the providers that something was told of, or of all.
+    pub(crate) fn rank(&self, all: bool, moment: Moment) {
+        let marked = self.usage_changes.take();
+        let view = self.view.load_full();
+        for (_, provider) in view.providers.iter().filter(|(id, _)| all || marked.contains(*id)) {
+            provider.rank(moment);
+        }
+    }
+
     /// Refreshes every grant that is due, at most a few at once, and resolves every open intent of a grant that serves.
     pub(crate) async fn sweep(self: &Arc<Self>) {
         let moment = Moment::of(&*self.clock);
@@ -156,6 +216,7 @@ impl Inner {
         for flight in due {
             flight.await;
         }
+        crate::follow::watch(self).await;
     }
 
     /// Removes spill slots that no intent refers to, once they have been so for a while. One that holds an answer that

@@ -8,6 +8,7 @@ use claviger_domain::block::{Block, BlockEnd, BlockScope};
 use claviger_domain::credential::{Custody, Source, Standing};
 use claviger_domain::id::{AttemptId, GrantRevision, InstanceId, ProviderId, RowRevision};
 use claviger_domain::identity::Identity;
+use claviger_domain::options::AccountOptions;
 use claviger_domain::origin::StoredOrigins;
 use claviger_domain::secret::SecretText;
 use claviger_domain::time::Timestamp;
@@ -15,8 +16,8 @@ use claviger_egress::{Egress, EgressConfig};
 use claviger_providers::catalogue::Catalogue;
 use claviger_runtime::{Clock, NoFailpoints, Supervisor};
 use claviger_store::{
-    AccountDraft, AccountPatch, BLOCKS_PER_ACCOUNT_MAX, GrantCommit, GrantDraft, GrantSecret, IntentRow, MemoryStore, Placed, SpillRecord,
-    Store, Write,
+    AccountDraft, AccountPatch, BLOCKS_PER_ACCOUNT_MAX, GrantCommit, GrantDraft, GrantSecret, IntentRow, MemoryLog, MemoryStore, Placed,
+    SpillRecord, Store, Write,
 };
 use claviger_testkit::SimClock;
 use std::collections::HashMap;
@@ -55,16 +56,26 @@ impl Stage {
             identity: Identity { email: Some("a@x.example".to_owned()), ..Identity::default() },
             source: Source::Login,
             label: None,
+            priority: 0,
+            options: AccountOptions::default(),
             standing: Standing::Active,
+            plan: None,
+            logged_in_at: None,
+            onto: None,
         };
         let placed = store.account_place(draft, now).await.unwrap();
         let parts = PoolParts {
             store: Arc::clone(&store) as Arc<dyn Store>,
+            log: Arc::new(MemoryLog::new()),
             egress: Egress::new(EgressConfig::default(), Arc::new(clock.clone())),
             clock: Arc::new(clock.clone()),
             failpoints: Arc::new(NoFailpoints),
             supervisor: Arc::new(Supervisor::new()),
-            settings: PoolSettings { catalogue: Arc::new(Catalogue::load(None).unwrap()), models: Vec::new() },
+            settings: PoolSettings {
+                catalogue: Arc::new(Catalogue::load(None).unwrap()),
+                models: Vec::new(),
+                values: crate::Values::default(),
+            },
         };
         let pool = Pool::open(parts).await.unwrap();
         Self { store, clock, pool, placed }
@@ -223,6 +234,42 @@ async fn a_slot_without_an_intent_goes_unless_it_holds_an_answer_that_was_never_
     stage.clock.advance(crate::limits::ORPHAN_SPILL_AGE);
     stage.inner().remove_orphans(&mut seen).await;
     assert_eq!(stage.store.spill_list().await.unwrap(), [journalled, unapplied]);
+}
+
+#[test]
+fn a_reading_that_began_before_a_block_came_to_the_vault_does_not_drop_it() {
+    let (blocks, moment) = (Blocks::default(), Moment { now: Timestamp(1_000), boot: Duration::from_hours(1) });
+    let block = Block { scope: BlockScope::Account, until: Timestamp(9_000), end: BlockEnd::Told, reason: String::new() };
+    blocks.note_reading();
+    blocks.put(&block, moment);
+    blocks.persisted(&block);
+    blocks.adopt(&[], moment);
+    assert_eq!(blocks.current(moment), std::slice::from_ref(&block));
+    blocks.note_reading();
+    blocks.adopt(std::slice::from_ref(&block), moment);
+    assert_eq!(blocks.current(moment), std::slice::from_ref(&block));
+    blocks.note_reading();
+    blocks.adopt(&[], moment);
+    assert_eq!(blocks.current(moment), [], "another process has lifted it");
+}
+
+#[test]
+fn a_reading_that_began_before_a_lift_came_to_the_vault_brings_no_block_back() {
+    let (blocks, moment) = (Blocks::default(), Moment { now: Timestamp(1_000), boot: Duration::from_hours(1) });
+    let block = Block { scope: BlockScope::Account, until: Timestamp(9_000), end: BlockEnd::Told, reason: String::new() };
+    let stored = std::slice::from_ref(&block);
+    blocks.note_reading();
+    blocks.adopt(stored, moment);
+    assert_eq!(blocks.lift(moment, |_, _| true), stored);
+    blocks.adopt(stored, moment);
+    assert_eq!(blocks.current(moment), [], "it is on its way");
+    blocks.note_reading();
+    blocks.lift_persisted(&block.scope);
+    blocks.adopt(stored, moment);
+    assert_eq!(blocks.current(moment), [], "the reading began before");
+    blocks.note_reading();
+    blocks.adopt(stored, moment);
+    assert_eq!(blocks.current(moment), stored, "another process has set it again");
 }
 
 #[tokio::test]

@@ -82,11 +82,16 @@ impl Place {
     pub(crate) fn parts(&self, clock: &Arc<dyn Clock>, failpoints: Arc<dyn Failpoint>) -> PoolParts {
         PoolParts {
             store: Arc::new(SqliteStore::open(&self.home(), &self.root_key(), &**clock).unwrap()),
+            log: Arc::new(claviger_store::MemoryLog::new()),
             egress: self.egress(clock),
             clock: Arc::clone(clock),
             failpoints,
             supervisor: Arc::new(Supervisor::new()),
-            settings: PoolSettings { catalogue: Arc::new(Catalogue::load(Some(&self.overlay())).unwrap()), models: Vec::new() },
+            settings: PoolSettings {
+                catalogue: Arc::new(Catalogue::load(Some(&self.overlay())).unwrap()),
+                models: Vec::new(),
+                values: claviger_pool::Values::default(),
+            },
         }
     }
 }
@@ -270,7 +275,7 @@ pub(crate) async fn lease(
     session: Option<SessionHash>,
 ) -> Result<(Attempt, String), Refusal> {
     for _turn in 0..LEASE_TURNS {
-        let ask = Ask { admission, provider, session, model: None, account: None, attempts, seed: 1 };
+        let ask = Ask { admission, provider, session, model: None, model_prefix: None, own_client: true, account: None, attempts, seed: 1 };
         match pool.lease(&ask) {
             Answer::Ready(lease) => {
                 let mut parts = http::Request::new(()).into_parts().0;
@@ -287,7 +292,8 @@ pub(crate) async fn lease(
 
 /// Asks for a lease and goes away, whatever the answer.
 pub(crate) fn knock(pool: &Pool, (admission, provider): (&Admission, &ProviderId), attempts: &Attempts) {
-    let ask = Ask { admission, provider, session: None, model: None, account: None, attempts, seed: 1 };
+    let ask =
+        Ask { admission, provider, session: None, model: None, model_prefix: None, own_client: true, account: None, attempts, seed: 1 };
     drop(pool.lease(&ask));
 }
 

@@ -5,7 +5,7 @@
 use crate::args::WorkerArgs;
 use crate::stage::{PROVIDER, Place, knock, lease};
 use bytes::Bytes;
-use claviger_admin::{AccountAdd, Admin, CredentialAdd, Exposed, IdentityView, SourceWord, StandingView};
+use claviger_admin::{AccountAdd, Admin, CredentialAdd, Exposed, IdentityView, StandingView};
 use claviger_contract::{Admission, Attempt, Broker, Refusal};
 use claviger_domain::attempt::{Attempts, Made};
 use claviger_domain::classify::Class;
@@ -201,15 +201,8 @@ impl Worker {
             expires_at: Some(expires_at),
         };
         let add = AccountAdd {
-            row: "row 1".into(),
-            provider: PROVIDER.into(),
-            credential,
             identity: IdentityView { email: Some(format!("{name}@example.com")), ..IdentityView::default() },
-            label: None,
-            source: SourceWord::Login,
-            disabled: None,
-            blocks: Vec::new(),
-            follows: None,
+            ..AccountAdd::new("row 1", PROVIDER, credential)
         };
         match self.pool.account_add(add).await {
             Ok(added) => format!("account {}", added.account.id),

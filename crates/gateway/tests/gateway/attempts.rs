@@ -249,3 +249,21 @@ async fn the_broker_is_asked_with_model_and_session() {
     assert_ne!(asks[0].2, asks[2].2);
     assert!(asks[2].2.is_some());
 }
+
+#[tokio::test]
+async fn a_broker_hears_the_head_of_every_answer_good_or_not_before_what_came_of_it() {
+    let rig = Rig::start().await;
+    rig.simulator.control().llm_fault_for("ada", LlmFault::QuotaExhausted { reset_in_s: 3600 }, 1);
+    let answer = rig.send(&Request { target: "/v1/messages".to_owned(), ..chat() }.body(r#"{"model":"claude-x"}"#)).await;
+    assert_eq!(answer.status, 200);
+    let heads: Vec<_> = rig.broker.log.heads().into_iter().map(|(account, status, left)| (account.0, status, left)).collect();
+    assert_eq!(heads, [(1, 429, Some("1.0".to_owned())), (2, 200, Some("0.12".to_owned()))]);
+}
+
+#[tokio::test]
+async fn without_an_answer_a_broker_hears_of_no_head() {
+    let rig = Rig::start().await;
+    rig.simulator.control().llm_fault_for("ada", LlmFault::DropBeforeResponse, 1);
+    rig.send(&chat()).await;
+    assert!(rig.broker.log.heads().iter().all(|(_, status, _)| *status == 200), "{:?}", rig.broker.log.heads());
+}

@@ -8,11 +8,13 @@ use claviger_contract::{
 use claviger_domain::classify::Class;
 use claviger_domain::credential::CredentialKind;
 use claviger_domain::id::{AccountId, GrantId, GrantRevision, ProviderId};
+use claviger_domain::options::ProxyUrl;
+use claviger_domain::origin::Origin;
 use claviger_domain::profile::ProviderProfile;
 use claviger_domain::virtual_key::{KeyKind, Presented, RANDOM_BYTES, compose};
 use claviger_runtime::BoxFuture;
 use claviger_simulator::Control;
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
@@ -21,7 +23,10 @@ use tokio::sync::watch;
 
 /// What happened, in order, as short words.
 #[derive(Debug)]
-pub struct Log(watch::Sender<Vec<String>>);
+pub struct Log(watch::Sender<Vec<String>>, Mutex<Vec<Head>>);
+
+/// The head of an answer as a broker hears of it: the account, the status and a header.
+pub type Head = (AccountId, u16, Option<String>);
 
 impl Log {
     fn push(&self, line: String) {
@@ -32,6 +37,11 @@ impl Log {
         self.0.borrow().clone()
     }
 
+    /// The heads of answers that were told, each with the header that says what is left.
+    pub fn heads(&self) -> Vec<Head> {
+        self.1.lock().unwrap().clone()
+    }
+
     /// Waits until a line has this beginning.
     pub async fn wait_for(&self, beginning: &str) {
         let mut lines = self.0.subscribe();
@@ -40,6 +50,11 @@ impl Log {
 }
 
 impl AttemptSink for Log {
+    fn answered(&self, facts: &AttemptFacts, status: StatusCode, headers: &HeaderMap) {
+        let left = headers.get("anthropic-ratelimit-unified-5h-utilization").map(|value| value.to_str().unwrap().to_owned());
+        self.1.lock().unwrap().push((facts.account, status.as_u16(), left));
+    }
+
     fn ended(&self, facts: &AttemptFacts, report: &Report) {
         let word = match report {
             Report::Seen(Class::UsageLimit { .. }) => "UsageLimit".to_owned(),
@@ -102,6 +117,14 @@ pub struct State {
     keys: HashMap<String, Result<Arc<KeyGrant>, Denial>>,
     /// What the broker was asked.
     pub asks: Mutex<Vec<Asked>>,
+    /// With which model prefix it was asked, and whether for the vendor's own client.
+    pub limits: Mutex<Vec<(Option<String>, bool)>>,
+    /// Says that all accounts serve the vendor's own client alone.
+    pub own_client_only: std::sync::atomic::AtomicBool,
+    /// The proxy of all accounts.
+    pub proxy: Mutex<Option<ProxyUrl>>,
+    /// The host that the provider gave to all accounts.
+    pub origin: Mutex<Option<Arc<Origin>>>,
     /// Panics in `admit`, to see what a panic takes along.
     pub panics: std::sync::atomic::AtomicBool,
     /// Says that somebody should look.
@@ -146,9 +169,22 @@ impl FakeBroker {
             (key_text(NARROW), grant(NARROW, vec![ProviderId::new("elsewhere").unwrap()])),
             (key_text(REVOKED), Err(Denial::Revoked)),
         ]);
-        let log = Arc::new(Log(watch::Sender::new(Vec::new())));
-        let asks = Mutex::default();
-        Self(Arc::new(State { log, accounts, routes: Arc::new(routes), control, keys, asks, panics: false.into(), degraded: false.into() }))
+        let log = Arc::new(Log(watch::Sender::new(Vec::new()), Mutex::default()));
+        let (asks, limits, proxy, origin) = (Mutex::default(), Mutex::default(), Mutex::default(), Mutex::default());
+        Self(Arc::new(State {
+            log,
+            accounts,
+            routes: Arc::new(routes),
+            control,
+            keys,
+            asks,
+            limits,
+            own_client_only: false.into(),
+            proxy,
+            origin,
+            panics: false.into(),
+            degraded: false.into(),
+        }))
     }
 
     fn profile(&self, id: &ProviderId) -> Arc<ProviderProfile> {
@@ -169,6 +205,10 @@ impl Broker for FakeBroker {
     fn lease<'ask>(&self, ask: &'ask Ask<'_>) -> Answer<'ask, Self::Pending> {
         let asked = (ask.provider.to_string(), ask.model.map(str::to_owned), ask.session.map(|session| session.0));
         self.asks.lock().unwrap().push(asked);
+        self.limits.lock().unwrap().push((ask.model_prefix.map(str::to_owned), ask.own_client));
+        if self.own_client_only.load(std::sync::atomic::Ordering::Relaxed) && !ask.own_client {
+            return Answer::Refused(Refusal::OwnClientOnly { provider: ask.provider.clone(), account: AccountId(1) });
+        }
         let provider = self.profile(ask.provider);
         for (index, account) in self.accounts.iter().enumerate() {
             let grant = GrantId(account.id.0);
@@ -180,6 +220,8 @@ impl Broker for FakeBroker {
                 kind: CredentialKind::OAuth,
                 provider: Arc::clone(&provider),
                 session: ask.session,
+                proxy: self.proxy.lock().unwrap().clone(),
+                origin: self.origin.lock().unwrap().clone(),
             };
             if account.refresh == Refresh::Races {
                 let facts = AttemptFacts { revision: revision.next(), ..facts };
@@ -216,7 +258,9 @@ impl Broker for FakeBroker {
 
 impl FakeBroker {
     fn wrap<'ask>(&self, facts: AttemptFacts, account: &Account) -> Lease<'ask> {
-        let allowed = Arc::new(facts.provider.origins.inference.clone());
+        let mut allowed = facts.provider.origins.inference.clone();
+        allowed.extend(facts.origin.as_deref().cloned());
+        let allowed = Arc::new(allowed);
         Lease::new(facts, Arc::clone(&account.cell), allowed, Arc::clone(&self.log) as Arc<dyn AttemptSink>)
     }
 

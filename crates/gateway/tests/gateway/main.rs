@@ -9,6 +9,7 @@ mod clock;
 mod errors;
 mod headers;
 mod limits;
+mod options;
 mod perimeter;
 mod rig;
 mod streams;

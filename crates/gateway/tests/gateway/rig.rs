@@ -5,15 +5,19 @@ use crate::client::{self, Answer, Open, Request};
 use crate::clock::ManualClock;
 use claviger_contract::{LiveCell, Routes};
 use claviger_domain::classify::ClassTable;
+use claviger_domain::family::Families;
 use claviger_domain::id::{AccountId, ProviderId};
 use claviger_domain::origin::Origins;
-use claviger_domain::profile::{Dialect, HeaderMode, HeaderRule, HeaderText, IdentityRule, ProviderProfile, SessionRule, WireRule};
+use claviger_domain::profile::{
+    ClientMark, Dialect, HeaderMode, HeaderRule, HeaderText, IdentityRule, MarkTest, PlanRules, ProviderProfile, SessionRule, TermsRule,
+    UsageRule, WireRule,
+};
 use claviger_egress::{Egress, EgressConfig};
 use claviger_gateway::{Gateway, GatewayConfig};
 use claviger_runtime::{Clock, Supervisor};
 use claviger_simulator::{Ledger, Simulator, SimulatorConfig};
 use http::{HeaderName, HeaderValue, header};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -51,7 +55,13 @@ fn profile(id: &str, dialect: Dialect, base: &str) -> Arc<ProviderProfile> {
         value: HeaderText::Fixed(HeaderValue::from_static("2023-06-01")),
         mode: HeaderMode::IfAbsent,
     };
-    let wire = WireRule { header: header::AUTHORIZATION, scheme: Some("Bearer".to_owned()), extra: vec![version], query: Vec::new() };
+    let wire = WireRule {
+        header: header::AUTHORIZATION,
+        scheme: Some("Bearer".to_owned()),
+        extra: vec![version],
+        query: Vec::new(),
+        signing: None,
+    };
     let inference = BTreeSet::from([base.origin.clone()]);
     Arc::new(ProviderProfile {
         id: ProviderId::new(id).unwrap(),
@@ -66,8 +76,18 @@ fn profile(id: &str, dialect: Dialect, base: &str) -> Arc<ProviderProfile> {
         refresh: None,
         classes: ClassTable::default(),
         session: SessionRule { headers: vec![HeaderName::from_static("x-session-id")], fields: Vec::new() },
+        prompt_cache_life: claviger_domain::select::CACHE_LIFE,
         env: Vec::new(),
         identity: IdentityRule::default(),
+        hook_urls: BTreeMap::new(),
+        login_origins: BTreeSet::new(),
+        families: Families::default(),
+        plans: PlanRules::default(),
+        terms: TermsRule {
+            own_client: vec![ClientMark { header: header::USER_AGENT, test: MarkTest::Prefix("own-client/".to_owned()) }],
+            ..TermsRule::default()
+        },
+        usage: UsageRule::default(),
     })
 }
 
@@ -85,7 +105,12 @@ fn routes(origin: &str) -> Routes {
         (Dialect::Responses, id("openai")),
         (Dialect::Generate, id("google")),
     ]);
-    Routes { providers: HashMap::from(providers), models: vec![(claviger_contract::Pattern::new("claude-*"), id("anthropic"))], dialects }
+    Routes {
+        providers: HashMap::from(providers),
+        models: vec![(claviger_contract::Pattern::new("claude-*"), id("anthropic"))],
+        dialects,
+        model_prefixes: HashMap::from([(id("openai"), BTreeSet::from(["team-a".parse().unwrap()]))]),
+    }
 }
 
 impl Rig {

@@ -2,14 +2,19 @@
 
 mod accounts;
 mod keys;
+mod login;
 mod origins;
 mod status;
 mod tokens;
 
+pub(crate) use accounts::{check_secret, checked_label};
+
 use crate::{Inner, Pool};
 use claviger_admin::{
     AccountAdd, AccountAdded, AccountChange, AccountList, AccountOrigins, AccountTaken, AccountView, Admin, AdminAnswer, AdminError,
-    ErrorCode, ImportReport, KeyCreate, KeyCreated, KeyList, KeyView, OriginsView, ProcessList, StatusView, TokenAsk, TokenList,
+    CheckAsk, CheckView, CreditsAsk, CreditsView, ErrorCode, EventPage, EventsAsk, ImportReport, KeyCreate, KeyCreated, KeyList, KeyView,
+    LoginAsk, LoginContinue, LoginStep, OriginsView, ProcessList, RedeemAsk, RedeemView, StatusView, TokenAsk, TokenList, UsageAsk,
+    UsageView,
 };
 use claviger_domain::id::AccountId;
 use claviger_domain::profile::ProviderProfile;
@@ -65,6 +70,39 @@ impl Admin for Pool {
         Box::pin(self.inner.account_unblock(account))
     }
 
+    fn account_check(&self, ask: CheckAsk) -> AdminAnswer<'_, CheckView> {
+        Box::pin(self.inner.account_check(ask))
+    }
+
+    fn credits_list(&self, ask: CreditsAsk) -> AdminAnswer<'_, CreditsView> {
+        Box::pin(self.inner.credits_list(ask))
+    }
+
+    fn credits_redeem(&self, ask: RedeemAsk) -> AdminAnswer<'_, RedeemView> {
+        Box::pin(self.inner.credits_redeem(ask))
+    }
+
+    fn events(&self, ask: EventsAsk) -> AdminAnswer<'_, EventPage> {
+        Box::pin(async { Ok(self.inner.events_page(ask).await) })
+    }
+
+    fn login_begin(&self, ask: LoginAsk) -> AdminAnswer<'_, LoginStep> {
+        Box::pin(self.login_begin(ask))
+    }
+
+    fn login_continue(&self, next: LoginContinue) -> AdminAnswer<'_, LoginStep> {
+        Box::pin(self.login_continue(next))
+    }
+
+    fn login_cancel(&self, login: String) -> AdminAnswer<'_, ()> {
+        let given_up = self.inner.login_cancel(&login);
+        Box::pin(async move { given_up })
+    }
+
+    fn usage(&self, ask: UsageAsk) -> AdminAnswer<'_, UsageView> {
+        Box::pin(self.inner.usage_view(ask))
+    }
+
     fn token(&self, ask: TokenAsk) -> AdminAnswer<'_, TokenList> {
         Box::pin(self.token_list(ask))
     }
@@ -85,12 +123,31 @@ impl Admin for Pool {
     }
 }
 
+/// Who changes things where nobody is named.
+const ADMIN: &str = "admin";
+
 impl Inner {
     /// Appends to the audit trail, before what it says is done.
     async fn audit(&self, action: &str, subject: String) -> Result<(), AdminError> {
-        let entry = AuditEntry { at: self.clock.now(), action: action.to_owned(), subject, actor: "admin".to_owned() };
+        self.audit_by(ADMIN, action, subject).await
+    }
+
+    /// The same, naming who does it.
+    pub(crate) async fn audit_by(&self, actor: &str, action: &str, subject: String) -> Result<(), AdminError> {
+        let entry = AuditEntry { at: self.clock.now(), action: action.to_owned(), subject, actor: actor.to_owned() };
         self.store.audit_append(entry).await.map_err(failed)
     }
+}
+
+/// Refuses to change what is in no vault.
+pub(crate) fn in_a_vault(account: AccountId) -> Result<(), AdminError> {
+    if account.is_unstored() {
+        let message = format!(
+            "account {account} is in no vault: it stands in the configuration, the environment or the command line of the server, and is changed there"
+        );
+        return Err(AdminError::new(ErrorCode::Refused, message).hint("claviger config show --origin"));
+    }
+    Ok(())
 }
 
 /// A failure of the vault, with its causes.
@@ -103,7 +160,7 @@ pub(crate) fn failed(error: StoreError) -> AdminError {
     }
 }
 
-fn not_found(account: AccountId) -> AdminError {
+pub(crate) fn not_found(account: AccountId) -> AdminError {
     AdminError::new(ErrorCode::NotFound, format!("there is no account {account}")).hint("claviger account list")
 }
 

@@ -1,8 +1,9 @@
 //! Whose an account is: taken out of quarantine, and bound to where its provider is now.
 
-use super::{failed, not_found};
+use super::{failed, in_a_vault, not_found};
 use crate::Inner;
 use crate::account::AccountLive;
+use crate::follow;
 use claviger_admin::{AccountOrigins, AccountTaken, AdminError, ErrorCode, OriginsView, TakeOutcome};
 use claviger_domain::credential::Custody;
 use claviger_domain::id::AccountId;
@@ -10,34 +11,51 @@ use claviger_domain::origin::StoredOrigins;
 use claviger_domain::profile::ProviderProfile;
 use claviger_store::{GrantRow, Rebind};
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 impl Inner {
-    pub(super) async fn account_take(&self, id: AccountId) -> Result<AccountTaken, AdminError> {
+    pub(super) async fn account_take(self: &Arc<Self>, id: AccountId) -> Result<AccountTaken, AdminError> {
+        in_a_vault(id)?;
         self.rebuild().await.map_err(failed)?;
         let grant = self.row(id).ok_or_else(|| not_found(id))?.grant;
         let locks = self.locks(BTreeSet::from([grant])).await?;
         let row = self.store.grant_load(grant).await.map_err(failed)?.ok_or_else(|| not_found(id))?;
-        if let Custody::Followed { path } = &row.custody {
-            let message = format!("account {id} is the login of another tool, which keeps it in {} and refreshes it", path.display());
-            let hint = format!("give Claviger a login of its own: claviger account add {} --from-json FILE", row.provider);
-            return Err(AdminError::new(ErrorCode::Refused, message).hint(hint));
-        }
-        let outcome = if row.quarantined.is_some() {
+        let from = self.tool_file(id, &row).await?;
+        let (outcome, steps) = if let Some(path) = from {
+            let profile = Arc::clone(&self.known(id)?.profile);
+            self.audit("account.take", format!("account {id}, grant {grant}, from {}", path.display())).await?;
+            let taken = follow::take_over(self, &profile, &row, &path).await.map_err(|refusal| not_taken(id, &profile, refusal))?;
+            (TakeOutcome::TakenOver, taken.steps)
+        } else if row.quarantined.is_some() {
             self.audit("account.take", format!("account {id}, grant {grant}")).await?;
             // Stale: another process has taken it meanwhile.
             self.store.grant_release(grant).await.map_err(failed)?;
-            TakeOutcome::Taken
+            (TakeOutcome::Taken, Vec::new())
         } else {
-            TakeOutcome::NotQuarantined
+            (TakeOutcome::NotQuarantined, Vec::new())
         };
         drop(locks);
         self.rebuild().await.map_err(failed)?;
+        if let (TakeOutcome::TakenOver, Some(grant)) = (outcome, self.view.load().grants.get(&grant)) {
+            grant.notice(None);
+        }
         let account = self.account_view(id).ok_or_else(|| not_found(id))?;
-        Ok(AccountTaken { outcome, account })
+        Ok(AccountTaken { outcome, account, steps })
+    }
+
+    /// The file of the tool whose login an account follows, or was taken over from and which has renewed it since.
+    async fn tool_file(self: &Arc<Self>, id: AccountId, row: &GrantRow) -> Result<Option<PathBuf>, AdminError> {
+        if let Custody::Followed { path } = &row.custody {
+            return Ok(Some(path.clone()));
+        }
+        let Ok(account) = self.known(id) else { return Ok(None) };
+        let taken = follow::taken_from(self, &account.profile, row).await.map_err(failed)?;
+        Ok(taken.map(|taken| taken.path))
     }
 
     pub(super) async fn account_origins(&self, id: AccountId) -> Result<AccountOrigins, AdminError> {
+        in_a_vault(id)?;
         self.rebuild().await.map_err(failed)?;
         let account = self.known(id)?;
         let row = self.store.grant_load(account.row.grant).await.map_err(failed)?.ok_or_else(|| not_found(id))?;
@@ -45,6 +63,7 @@ impl Inner {
     }
 
     pub(super) async fn account_rebind(&self, id: AccountId, to: OriginsView) -> Result<AccountOrigins, AdminError> {
+        in_a_vault(id)?;
         self.rebuild().await.map_err(failed)?;
         let account = self.known(id)?;
         let grant = account.row.grant;
@@ -82,7 +101,7 @@ impl Inner {
         let id = account.row.id;
         Ok(AccountOrigins {
             account: self.account_view(id).ok_or_else(|| not_found(id))?,
-            stored: stored(&row.origins, &account.profile),
+            stored: as_stored(&row.origins, &account.profile),
             effective: OriginsView::from(&account.profile.origins),
         })
     }
@@ -95,6 +114,15 @@ impl Inner {
         self.row(id).ok_or_else(|| not_found(id))?;
         let message = format!("account {id} cannot be read, or its provider is in no catalogue: there is nothing to bind it to");
         Err(AdminError::new(ErrorCode::Refused, message).hint(format!("claviger account show {id}")))
+    }
+}
+
+/// The refusal to take a login over.
+fn not_taken(id: AccountId, profile: &ProviderProfile, refusal: follow::Refusal) -> AdminError {
+    let own = format!("give Claviger a login of its own: claviger login {} --account {id}", profile.id);
+    match refusal {
+        follow::Refusal::Store(error) => failed(error),
+        refusal => AdminError::new(ErrorCode::Refused, format!("account {id} is not taken over: {refusal}")).hint(own),
     }
 }
 
@@ -112,7 +140,7 @@ fn open(id: AccountId) -> AdminError {
 }
 
 /// What an account was stored for. Built-in ones are those of the program that runs.
-fn stored(origins: &StoredOrigins, profile: &ProviderProfile) -> OriginsView {
+fn as_stored(origins: &StoredOrigins, profile: &ProviderProfile) -> OriginsView {
     match origins {
         StoredOrigins::Explicit(origins) => OriginsView::from(origins),
         StoredOrigins::Builtin => profile.builtin_origins.as_ref().map(OriginsView::from).unwrap_or_default(),

@@ -3,10 +3,12 @@
 use crate::Inner;
 use crate::account::{AccountLive, Obstacle, Reach};
 use crate::grant::Moment;
-use claviger_admin::{FaultView, InUse, ProcessList, ProviderStatus, StatusView};
+use claviger_admin::{FaultView, InUse, LOGIN_ENDS_SOON, ProcessList, ProviderStatus, StatusView, time_text};
 use claviger_domain::credential::{GrantState, Standing};
+use claviger_domain::time::Timestamp;
 use claviger_store::GuardState;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 impl Inner {
@@ -25,7 +27,7 @@ impl Inner {
         let quarantined = providers.values().map(|provider| provider.quarantined).sum();
         StatusView {
             degraded: degraded(view.guard, quarantined),
-            warnings: unguarded(view.guard).map(str::to_owned).into_iter().collect(),
+            warnings: unguarded(view.guard).map(str::to_owned).into_iter().chain(self.ending_logins(moment)).collect(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_at: self.started_at,
             providers: providers.into_values().collect(),
@@ -40,6 +42,24 @@ impl Inner {
             refreshes_total: self.counters.refreshes.load(Ordering::Relaxed),
             best_effort_failures: claviger_runtime::failures(),
         }
+    }
+
+    /// Logins that end soon however often they are refreshed.
+    fn ending_logins(&self, moment: Moment) -> Vec<String> {
+        let view = self.view.load();
+        let ending = |account: &Arc<AccountLive>| {
+            let is_soon = |at: &Timestamp| *at <= moment.now.plus(LOGIN_ENDS_SOON);
+            let ends_at = self.login_ends_at(account).filter(is_soon).filter(|_| account.row.standing == Standing::Active)?;
+            let (id, provider) = (account.row.id, &account.profile.id);
+            let verb = if ends_at > moment.now { "ends" } else { "was to end" };
+            Some((
+                id,
+                format!("the login of account {id} {verb} on {}: claviger login {provider} --account {id}", time_text::format(ends_at)),
+            ))
+        };
+        let mut ending: Vec<_> = view.accounts.values().filter_map(ending).collect();
+        ending.sort_by_key(|(id, _)| *id);
+        ending.into_iter().map(|(_, text)| text).collect()
     }
 
     pub(super) fn processes(&self) -> ProcessList {
@@ -103,7 +123,8 @@ fn empty(provider: String) -> ProviderStatus {
 fn count(entry: &mut ProviderStatus, account: &AccountLive, moment: Moment) {
     entry.accounts += 1;
     let facts = account.grant.facts();
-    if account.row.standing != Standing::Active || account.reach != Reach::Admitted {
+    let value_missing = account.reach == Reach::Unusable && facts.state != GrantState::Live;
+    if account.row.standing != Standing::Active || (account.reach != Reach::Admitted && !value_missing) {
         return;
     }
     if facts.state != GrantState::Live {

@@ -19,7 +19,10 @@ impl Pool {
     pub(super) async fn token_list(&self, ask: TokenAsk) -> Result<TokenList, AdminError> {
         let inner = &self.inner;
         inner.rebuild().await.map_err(failed)?;
-        let accounts = inner.accounts_for(&ask)?;
+        let mut accounts = inner.accounts_for(&ask)?;
+        if inner.await_values(accounts.iter().map(|account| account.row.grant)).await.map_err(failed)? {
+            accounts = inner.accounts_for(&ask)?;
+        }
         let actor = if ask.actor.is_empty() { "unknown".to_owned() } else { ask.actor.clone() };
         let mut list = TokenList { tokens: Vec::new(), skipped: Vec::new() };
         for account in accounts {
@@ -48,20 +51,16 @@ impl Inner {
         }
         let provider = view.providers.get(&profile.id).ok_or_else(none)?;
         if ask.all {
-            return Ok(provider.ranked.clone());
+            return Ok(provider.ranked(None).into_iter().map(Arc::clone).collect());
         }
         let moment = Moment::of(&*self.clock);
         let serves = |account: &Arc<AccountLive>| {
             account.reach == Reach::Admitted && account.grant.facts().state == GrantState::Live && account.obstacle(None, moment).is_none()
         };
         let session = ask.session.as_ref().map(|session| sticky_key(&profile.id, SessionHash::of(&[session.as_bytes()])));
-        let pinned = session.and_then(|session| self.sticky().get(session)).and_then(|(account, _)| view.accounts.get(&account));
-        if let Some(account) = pinned.filter(|account| serves(account)) {
-            return Ok(vec![Arc::clone(account)]);
-        }
-        let usable = |position: usize| provider.ranked.get(position).is_some_and(serves);
-        let picked = provider.order.pick(session.map(SessionHash), random_u64(), usable).and_then(|id| view.accounts.get(&id));
-        let account = picked.or_else(|| provider.ranked.first()).ok_or_else(none)?;
+        let wanted = self.wanted(&profile, session, random_u64(), moment);
+        let picked = provider.choose(None, &wanted, serves);
+        let account = picked.or_else(|| provider.ranked(None).into_iter().next()).ok_or_else(none)?;
         Ok(vec![Arc::clone(account)])
     }
 
@@ -70,6 +69,15 @@ impl Inner {
         let refused = |message: String| AdminError::new(ErrorCode::Refused, message);
         if let Standing::Disabled { cause, .. } = &account.row.standing {
             return Err(refused(format!("account {id} is switched off: {cause}")).hint(format!("claviger account enable {id}")));
+        }
+        if account.profile.wire(account.kind).is_some_and(|wire| wire.signing.is_some()) {
+            let message = format!("account {id} signs requests: it has no token, and its keys stay where they are");
+            return Err(refused(message).hint("send requests through the gateway: claviger env"));
+        }
+        if let GrantState::NeedsLogin { cause, .. } = &account.grant.facts().state
+            && account.reach == Reach::Unusable
+        {
+            return Err(refused(format!("account {id}: {cause}")).hint("claviger config show --origin"));
         }
         match account.reach {
             Reach::Admitted => {}
@@ -113,7 +121,7 @@ impl Inner {
         let entry =
             AuditEntry { at: self.clock.now(), action: "token.export".into(), subject: format!("account {id}"), actor: actor.to_owned() };
         self.store.audit_append(entry).await.map_err(failed)?;
-        let row = self.store.grant_load(account.row.grant).await.map_err(failed)?.ok_or_else(|| not_found(id))?;
+        let row = self.grant_with_value(account.row.grant).await.map_err(failed)?.ok_or_else(|| not_found(id))?;
         let kind = row.secret.kind();
         let text = match &row.secret {
             GrantSecret::OAuth { access, .. } => access.expose(),

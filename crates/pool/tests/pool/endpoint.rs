@@ -81,7 +81,7 @@ async fn asked_for(stream: &mut TcpStream) -> Option<String> {
         if body.len() < length.parse().unwrap() {
             continue;
         }
-        let (_, name) = body.split_once(REFRESH).unwrap();
+        let (_, name) = text.split_once(REFRESH).unwrap();
         return Some(name.chars().take_while(|letter| letter.is_ascii_alphanumeric() || *letter == '_').collect());
     }
 }

@@ -25,7 +25,7 @@ impl Failpoint for PanicsOnceAt {
 }
 
 /// The lock of the only account's grant, held as another process would.
-async fn held_elsewhere(stage: &Stage, pool: &Pool) -> GrantLock {
+pub(crate) async fn held_elsewhere(stage: &Stage, pool: &Pool) -> GrantLock {
     let store = SqliteStore::open(&stage.home(), &stage.root_key(), &*stage.clock).unwrap();
     let grant = GrantId(pool.account_list().await.unwrap().accounts.first().unwrap().grant);
     store.grant_lock(grant).unwrap().unwrap()

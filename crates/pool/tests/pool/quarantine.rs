@@ -1,7 +1,7 @@
 //! A vault that was put back from an older copy: what it may not send, what it serves, and how that ends.
 
 use crate::stage::{Question, Stage, pool_parts};
-use claviger_admin::{AccountAdd, Admin, ErrorCode, OriginsView, StandingView, TakeOutcome, TokenAsk};
+use claviger_admin::{AccountAdd, Admin, ErrorCode, EventsAsk, OriginsView, StandingView, TakeOutcome, TokenAsk};
 use claviger_contract::{Broker, Readiness, Refusal};
 use claviger_domain::attempt::Made;
 use claviger_domain::classify::Class;
@@ -367,4 +367,18 @@ async fn every_change_of_an_account_is_in_the_audit_trail() {
         ("account.remove", "account 1"),
     ];
     assert_eq!(trail, expected.map(|(action, subject)| (action.to_owned(), subject.to_owned())));
+}
+
+#[tokio::test]
+async fn a_quarantine_is_told_and_so_is_the_take_that_ends_it() {
+    let (_stage, pool, _store, account) = put_back(Rotation::Strict, 1).await;
+    let told = |pool: Pool| async move {
+        pool.care_look().await;
+        let events = pool.events(EventsAsk::default()).await.unwrap().events;
+        events.iter().map(|event| event.kind.word()).collect::<Vec<_>>()
+    };
+    assert_eq!(told(pool.clone()).await, ["account_quarantined"]);
+    assert_eq!(told(pool.clone()).await, ["account_quarantined"], "another look is no other news");
+    pool.account_take(account).await.unwrap();
+    assert_eq!(told(pool.clone()).await, ["account_quarantined", "account_renewed"]);
 }

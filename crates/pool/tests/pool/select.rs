@@ -249,7 +249,7 @@ async fn an_overlay_that_moves_a_provider_gets_no_credential_that_was_stored_bef
     std::fs::create_dir(&moved).unwrap();
     std::fs::write(moved.join("a.toml"), format!("[providers.{PROVIDER}]\nbase_url = \"http://127.0.0.1:9\"\n")).unwrap();
     let catalogue = Arc::new(Catalogue::load(Some(&moved)).unwrap());
-    pool.reconfigure(PoolSettings { catalogue, models: Vec::new() }).await.unwrap();
+    pool.reconfigure(PoolSettings { catalogue, models: Vec::new(), values: claviger_pool::Values::default() }).await.unwrap();
     assert!(matches!(Question::new(&admission).attempt(&pool).await, Err(Refusal::OriginChanged { .. })));
     assert_eq!(pool.account_list().await.unwrap().accounts[0].standing, StandingView::OriginChanged);
 }

@@ -1,6 +1,6 @@
 //! A stage for tests: a simulator, a vault in a folder of its own, and a pool over both.
 
-use claviger_admin::{AccountAdd, Admin, CredentialAdd, Exposed, IdentityView, KeyCreate, SourceWord};
+use claviger_admin::{AccountAdd, Admin, CredentialAdd, Exposed, IdentityView, KeyCreate};
 use claviger_contract::{Admission, Answer, Ask, Attempt, Broker, Refusal};
 use claviger_domain::attempt::Attempts;
 use claviger_domain::id::{AccountId, ProviderId};
@@ -13,7 +13,7 @@ use claviger_pool::{Pool, PoolParts, PoolSettings};
 use claviger_providers::catalogue::Catalogue;
 use claviger_runtime::{Clock, Failpoint, NoFailpoints, Supervisor};
 use claviger_simulator::{IssuedGrant, Rotation, Simulator, SimulatorConfig, TokenPolicy};
-use claviger_store::{RootKey, SqliteStore, Store, root_key_file_create};
+use claviger_store::{RootKey, SqliteLog, SqliteStore, Store, root_key_file_create};
 use claviger_testkit::SimClock;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -99,6 +99,11 @@ impl Stage {
         RootKey::KeyFile { path: self.key_file() }
     }
 
+    /// The settings as the overlay says them now.
+    pub(crate) fn settings(&self) -> PoolSettings {
+        settings(&self.overlay())
+    }
+
     pub(crate) async fn pool(&self) -> Pool {
         self.pool_with(Arc::new(NoFailpoints)).await
     }
@@ -117,15 +122,8 @@ impl Stage {
     /// An account as `account_add` takes it, of `name@example.com`.
     pub(crate) fn draft(name: &str, credential: CredentialAdd) -> AccountAdd {
         AccountAdd {
-            row: "row 1".into(),
-            provider: PROVIDER.into(),
-            credential,
             identity: IdentityView { email: Some(format!("{name}@example.com")), ..IdentityView::default() },
-            label: None,
-            source: SourceWord::Login,
-            disabled: None,
-            blocks: Vec::new(),
-            follows: None,
+            ..AccountAdd::new("row 1", PROVIDER, credential)
         }
     }
 
@@ -177,11 +175,20 @@ pub(crate) fn pool_parts(home: &Path, key_file: &Path, overlay: &Path, clock: Ar
     let root = RootKey::KeyFile { path: key_file.to_owned() };
     PoolParts {
         store: Arc::new(SqliteStore::open(home, &root, &*clock).unwrap()),
+        log: Arc::new(SqliteLog::start(home, Arc::clone(&clock))),
         egress: Egress::new(EgressConfig::default(), Arc::clone(&clock)),
         clock,
         failpoints: Arc::new(NoFailpoints),
         supervisor: Arc::new(Supervisor::new()),
-        settings: PoolSettings { catalogue: Arc::new(Catalogue::load(Some(overlay)).unwrap()), models: Vec::new() },
+        settings: settings(overlay),
+    }
+}
+
+fn settings(overlay: &Path) -> PoolSettings {
+    PoolSettings {
+        catalogue: Arc::new(Catalogue::load(Some(overlay)).unwrap()),
+        models: Vec::new(),
+        values: claviger_pool::Values::default(),
     }
 }
 
@@ -205,6 +212,8 @@ impl<'a> Question<'a> {
             provider: &self.provider,
             session: self.session,
             model: None,
+            model_prefix: None,
+            own_client: true,
             account: None,
             attempts: &self.attempts,
             seed: self.seed,

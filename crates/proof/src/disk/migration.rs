@@ -13,11 +13,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// The steps of the schema as they were written, each of which was the newest once.
-const STEPS: [&str; 4] = [
+const STEPS: [&str; 6] = [
     include_str!("../../../store/src/sqlite/migrations/0001_vault.sql"),
     include_str!("../../../store/src/sqlite/migrations/0002_sticky.sql"),
     include_str!("../../../store/src/sqlite/migrations/0003_spent.sql"),
     include_str!("../../../store/src/sqlite/migrations/0004_guard.sql"),
+    include_str!("../../../store/src/sqlite/migrations/0005_seal.sql"),
+    include_str!("../../../store/src/sqlite/migrations/0006_options.sql"),
 ];
 /// The first schema with a guard against copies, and so with a mirror.
 const GUARDED_SINCE: usize = 4;

@@ -1,7 +1,7 @@
 //! The worker: a process that carries out steps on a vault and says what came of each, while the disk under it fails.
 
 use super::stage::PROVIDER;
-use claviger_admin::{AccountAdd, Admin, CredentialAdd, Exposed, IdentityView, KeyCreate, SourceWord};
+use claviger_admin::{AccountAdd, Admin, CredentialAdd, Exposed, IdentityView, KeyCreate};
 use claviger_contract::{Answer, Ask, Broker};
 use claviger_domain::attempt::Attempts;
 use claviger_domain::id::ProviderId;
@@ -72,11 +72,16 @@ impl Open {
         let clock: Arc<dyn Clock> = Arc::new(clock);
         let parts = PoolParts {
             store: Arc::clone(&store) as Arc<dyn Store>,
+            log: Arc::new(claviger_store::MemoryLog::new()),
             egress: Egress::new(EgressConfig::default(), Arc::clone(&clock)),
             clock,
             failpoints,
             supervisor: Arc::new(Supervisor::new()),
-            settings: PoolSettings { catalogue: Arc::new(Catalogue::load(Some(overlay))?), models: Vec::new() },
+            settings: PoolSettings {
+                catalogue: Arc::new(Catalogue::load(Some(overlay))?),
+                models: Vec::new(),
+                values: claviger_pool::Values::default(),
+            },
         };
         Ok(Self { store, pool: Pool::open(parts).await? })
     }
@@ -206,15 +211,8 @@ impl Worker {
             expires_at: Some(self.clock.now().plus(LIFE / 2)),
         };
         let add = AccountAdd {
-            row: name.to_owned(),
-            provider: PROVIDER.to_owned(),
-            credential,
             identity: IdentityView { email: Some(format!("{name}@example.com")), ..IdentityView::default() },
-            label: None,
-            source: SourceWord::Login,
-            disabled: None,
-            blocks: Vec::new(),
-            follows: None,
+            ..AccountAdd::new(name, PROVIDER, credential)
         };
         Ok(format!("account {}", self.opened()?.pool.account_add(add).await?.account.id))
     }
@@ -226,8 +224,17 @@ impl Worker {
         let admission = pool.admit(&key, None)?;
         let (provider, attempts) = (ProviderId::new(PROVIDER)?, Attempts::new());
         for _turn in 0..8 {
-            let ask =
-                Ask { admission: &admission, provider: &provider, session: None, model: None, account: None, attempts: &attempts, seed: 1 };
+            let ask = Ask {
+                admission: &admission,
+                provider: &provider,
+                session: None,
+                model: None,
+                model_prefix: None,
+                own_client: true,
+                account: None,
+                attempts: &attempts,
+                seed: 1,
+            };
             match pool.lease(&ask) {
                 Answer::Ready(lease) => {
                     let mut parts = http::Request::new(()).into_parts().0;
