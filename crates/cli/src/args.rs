@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use claviger_domain::id::AccountId;
+use claviger_domain::options::{OwnClient, Reserve, Weight};
 use claviger_domain::virtual_key::Accessor;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -55,12 +56,18 @@ pub enum Command {
     Serve(ServeArgs),
     /// Log in to a provider
     Login(LoginArgs),
+    /// Forget an account of a provider and its secret
+    Logout(LogoutArgs),
     /// Add, list and change accounts at providers
     Account(AccountArgs),
     /// Take over accounts from other tools
     Import(ImportArgs),
     /// Print a current access token
     Token(TokenArgs),
+    /// Show what every account has left and when it resets
+    Usage(UsageArgs),
+    /// Show what has happened to accounts
+    Events(EventsArgs),
     /// Create, list and revoke virtual keys
     Key(KeyArgs),
     /// Check, show and reload the configuration
@@ -97,6 +104,9 @@ pub struct UpArgs {
     /// The gateway's address [env: CLAVIGER_LISTEN] [default: 127.0.0.1:4100]
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<SocketAddr>,
+    /// A key for this run alone, before all others: anthropic=env:NAME, =file:PATH or =cmd:PROGRAM ARGUMENTS
+    #[arg(long = "api-key", value_name = "PROVIDER=REF")]
+    pub api_keys: Vec<String>,
     /// This process is the server in the background of the one that was typed
     #[arg(long, hide = true)]
     pub detached: bool,
@@ -213,22 +223,57 @@ pub struct ServeArgs {
     /// The gateway's address [env: CLAVIGER_LISTEN] [default: 127.0.0.1:4100]
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<SocketAddr>,
+    /// A key for this run alone, before all others: anthropic=env:NAME, =file:PATH or =cmd:PROGRAM ARGUMENTS
+    #[arg(long = "api-key", value_name = "PROVIDER=REF")]
+    pub api_keys: Vec<String>,
     /// This process is the server in the background of an `up -d`
     #[arg(long, hide = true)]
     pub detached: bool,
 }
 
 /// `claviger login`
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct LoginArgs {
     /// The provider, for instance anthropic or openai
     pub provider: String,
-    /// Store an API key, from stdin or a hidden prompt
-    #[arg(long)]
+    /// Store an API key, from stdin or a hidden prompt, once the provider knows it
+    #[arg(long, conflicts_with_all = ["device", "paste", "no_browser"])]
     pub with_key: bool,
+    /// Renew this account; another identity is refused unless you agree
+    #[arg(long, value_name = "ID")]
+    pub account: Option<AccountId>,
     /// A name of your own for the account
     #[arg(long)]
     pub label: Option<String>,
+    /// Type a code on another device
+    #[arg(long, conflicts_with = "paste")]
+    pub device: bool,
+    /// Paste what the browser ends at
+    #[arg(long)]
+    pub paste: bool,
+    /// Open no browser; print the address
+    #[arg(long)]
+    pub no_browser: bool,
+    /// Agree that another identity takes the account's place
+    #[arg(short, long, requires = "account")]
+    pub yes: bool,
+    /// Something that the provider's login takes, for instance a cloud project; repeat for several
+    #[arg(long = "param", value_name = "NAME=VALUE")]
+    pub params: Vec<String>,
+}
+
+/// `claviger logout`
+#[derive(Debug, Args)]
+pub struct LogoutArgs {
+    /// The provider, for instance anthropic or openai
+    pub provider: String,
+    /// This account, where there are several
+    #[arg(long, value_name = "ID", conflicts_with = "all")]
+    pub account: Option<AccountId>,
+    /// Every account of the provider
+    #[arg(long)]
+    pub all: bool,
 }
 
 /// `claviger account`
@@ -253,24 +298,17 @@ pub enum AccountCommand {
         label: Option<String>,
     },
     /// List all accounts
-    List,
+    List {
+        /// Those of one provider alone
+        provider: Option<String>,
+    },
     /// Show one account
     Show {
         /// The account's id
         id: AccountId,
     },
     /// Change what is yours to set
-    #[command(group = clap::ArgGroup::new("what").required(true).multiple(true))]
-    Set {
-        /// The account's id
-        id: AccountId,
-        /// Higher is drained first
-        #[arg(long, group = "what", allow_hyphen_values = true)]
-        priority: Option<i32>,
-        /// A name of your own; empty takes it away
-        #[arg(long, group = "what")]
-        label: Option<String>,
-    },
+    Set(AccountSetArgs),
     /// Take an account out of service
     Disable {
         /// The account's id
@@ -292,7 +330,7 @@ pub enum AccountCommand {
         #[arg(short, long)]
         yes: bool,
     },
-    /// Say that this vault is the copy in use: an account in quarantine is refreshed again
+    /// Make a login Claviger's to refresh: one that another tool keeps, or one in quarantine, which this vault alone uses
     Take {
         /// The account's id
         id: AccountId,
@@ -308,6 +346,11 @@ pub enum AccountCommand {
         #[arg(short, long)]
         yes: bool,
     },
+    /// Ask the providers, one account after another, whether they still take what is stored
+    Check(AccountCheckArgs),
+    /// List and redeem saved resets of rate limits
+    #[command(subcommand)]
+    Credits(CreditsCommand),
     /// Lift what sets accounts aside
     #[command(group = clap::ArgGroup::new("which").required(true))]
     Unblock {
@@ -320,12 +363,111 @@ pub enum AccountCommand {
     },
 }
 
+/// `claviger account check`
+#[derive(Debug, Args)]
+pub struct AccountCheckArgs {
+    /// This account alone
+    #[arg(conflicts_with = "provider")]
+    pub id: Option<AccountId>,
+    /// Accounts of this provider alone
+    #[arg(long)]
+    pub provider: Option<String>,
+    /// Fail unless every account is shown to work
+    #[arg(long)]
+    pub strict: bool,
+    /// Try a minimal completion as well, which costs what it costs
+    #[arg(long, requires = "model")]
+    pub completion: bool,
+    /// The model of the completion
+    #[arg(long, requires = "completion")]
+    pub model: Option<String>,
+    /// How long each account may take, up to 60s [default: 10s]
+    #[arg(long, value_name = "DURATION")]
+    pub timeout: Option<String>,
+}
+
+/// What to do with saved resets.
+#[derive(Debug, Subcommand)]
+pub enum CreditsCommand {
+    /// Ask the providers what every account has saved
+    List(CreditsListArgs),
+    /// Spend a saved reset
+    Redeem(CreditsRedeemArgs),
+}
+
+/// `claviger account credits list`
+#[derive(Debug, Args)]
+pub struct CreditsListArgs {
+    /// This account alone
+    #[arg(conflicts_with = "provider")]
+    pub account: Option<AccountId>,
+    /// Accounts of this provider alone
+    #[arg(long)]
+    pub provider: Option<String>,
+}
+
+/// `claviger account credits redeem`
+#[derive(Debug, Args)]
+pub struct CreditsRedeemArgs {
+    /// The account: its id here, its e-mail address, or its id at the provider
+    pub account: String,
+    /// The id of the reset, as the list shows it [default: the one that is lost soonest]
+    #[arg(long, value_name = "ID")]
+    pub credit: Option<String>,
+    /// Repeat the attempt of this name, so that a lost answer spends nothing twice
+    #[arg(long, value_name = "ID")]
+    pub request_id: Option<String>,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// `claviger events`
+#[derive(Debug, Args)]
+pub struct EventsArgs {
+    /// Go on printing as they come
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Only events of this kind, for instance account_blocked; repeat for several
+    #[arg(long = "kind", value_name = "KIND")]
+    pub kinds: Vec<String>,
+}
+
+/// `claviger account set`
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).multiple(true))]
+pub struct AccountSetArgs {
+    /// The account's id
+    pub id: AccountId,
+    /// Higher is drained first
+    #[arg(long, group = "what", allow_hyphen_values = true)]
+    pub priority: Option<i32>,
+    /// The share of each limit to keep back while other accounts have room, up to 90%
+    #[arg(long, group = "what", value_name = "PERCENT")]
+    pub reserve: Option<Reserve>,
+    /// How many sessions it takes, compared with its equals, from 1 to 100
+    #[arg(long, group = "what")]
+    pub weight: Option<Weight>,
+    /// A name of your own; empty takes it away
+    #[arg(long, group = "what")]
+    pub label: Option<String>,
+    /// Serve the vendor's own client alone: on, off, or default for what the vendor's terms say
+    #[arg(long, group = "what", value_name = "WHEN")]
+    pub own_client_only: Option<OwnClient>,
+    /// Serve only requests for models that begin with this and a /, which is taken off; empty takes it away
+    #[arg(long, group = "what", value_name = "PREFIX")]
+    pub model_prefix: Option<String>,
+    /// Reach it through this http:// or socks5:// proxy; - reads a URL with a password, none takes it away
+    #[arg(long, group = "what", value_name = "URL")]
+    pub proxy: Option<String>,
+}
+
 /// `claviger import`
 #[derive(Debug, Args)]
 pub struct ImportArgs {
-    /// Where from: omp, claude-code, codex or env
+    /// Where from: omp, claude-code, codex, gemini-cli, kimi-cli, opencode, copilot, cliproxyapi, litellm or env
     pub source: String,
-    /// Its file; default: where that tool keeps it
+    /// Its file or folder; default: where that tool keeps it
     pub path: Option<PathBuf>,
     /// Say what would be done and do nothing
     #[arg(long)]
@@ -349,6 +491,32 @@ pub struct TokenArgs {
     /// Pick as the gateway does for this conversation
     #[arg(long, conflicts_with_all = ["all", "account"])]
     pub session: Option<String>,
+}
+
+/// `claviger usage`
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
+pub struct UsageArgs {
+    /// This provider alone
+    pub provider: Option<String>,
+    /// This account alone
+    #[arg(long, value_name = "ID")]
+    pub account: Option<AccountId>,
+    /// Ask the providers now
+    #[arg(long)]
+    pub fresh: bool,
+    /// Show how it went, for instance 7d
+    #[arg(long, value_name = "DURATION")]
+    pub history: Option<String>,
+    /// Show what was paid
+    #[arg(long)]
+    pub cost: bool,
+    /// Show what was unused when windows ended
+    #[arg(long)]
+    pub waste: bool,
+    /// Print comma-separated values
+    #[arg(long)]
+    pub csv: bool,
 }
 
 /// `claviger key`

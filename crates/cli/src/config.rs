@@ -1,11 +1,17 @@
 //! The configuration file: its schema, its errors with line and column, and where each effective value comes from.
 
+mod events;
 mod file;
+mod machine;
+
+pub use events::EventSettings;
+pub use machine::MachineLogin;
 
 use crate::error::CliError;
 use claviger_contract::Pattern;
 use claviger_domain::id::ProviderId;
 use claviger_domain::origin::Origin as OutboundOrigin;
+use claviger_domain::value_ref::ValueRef;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -81,12 +87,20 @@ pub struct Config {
     pub grace: Setting<Duration>,
     /// `[routes]`: model patterns and their provider, in the order of the file. Default none.
     pub routes: Vec<Setting<(String, ProviderId)>>,
+    /// `[providers.X] api_key`: keys that come before any account of the vault, by reference or in clear. Default none.
+    pub api_keys: Vec<Setting<(String, ValueRef)>>,
+    /// `[providers.X] machine_login`: logins of this machine that are used. Default none.
+    pub machine_logins: Vec<Setting<(String, MachineLogin)>>,
+    /// `[environment] keys`: whether keys in the environment of the server are used where there is no account. Default yes.
+    pub environment_keys: Setting<bool>,
     /// `[tls] ca_file`: certificates that are trusted beside the system's. Default none. Takes effect at the next start.
     pub ca_file: Setting<Option<PathBuf>>,
     /// `[egress] allow_private`: https origins whose names may resolve to private addresses. Default none.
     pub allow_private: Setting<Vec<OutboundOrigin>>,
     /// `[export] allow`: whether `token` answers without asking on a terminal. Default no.
     pub export_allow: Setting<bool>,
+    /// `[events]`: what is told to the outside of what happens. Default nothing.
+    pub events: EventSettings,
     /// `[log] level`. Default `info`. Takes effect at the next start.
     pub log_level: Setting<String>,
 }
@@ -102,9 +116,13 @@ impl Config {
             answer_head_timeout: Setting::default(limits.answer_head_timeout),
             grace: Setting::default(limits.grace),
             routes: Vec::new(),
+            api_keys: Vec::new(),
+            machine_logins: Vec::new(),
+            environment_keys: Setting::default(true),
             ca_file: Setting::default(None),
             allow_private: Setting::default(Vec::new()),
             export_allow: Setting::default(false),
+            events: EventSettings::defaults(),
             log_level: Setting::default("info".to_owned()),
         }
     }
@@ -170,7 +188,7 @@ impl Config {
     /// Every setting by key, for people and programs.
     pub fn settings(&self) -> Vec<SettingView> {
         let Self { listen, connections_max, body_max_bytes, answer_head_timeout, grace, routes, .. } = self;
-        let Self { ca_file, allow_private, export_allow, log_level, .. } = self;
+        let Self { ca_file, allow_private, export_allow, log_level, events, api_keys, machine_logins, environment_keys, .. } = self;
         let private: Vec<String> = allow_private.value.iter().map(ToString::to_string).collect();
         let mut all = vec![
             SettingView::new("gateway.listen", listen.value.to_string(), &listen.origin),
@@ -183,10 +201,25 @@ impl Config {
             let key = format!("routes.{}", serde_json::Value::from(pattern.as_str()));
             SettingView::new(&key, provider.as_str(), origin)
         }));
+        all.extend(machine_logins.iter().map(|Setting { value: (provider, login), origin }| {
+            SettingView::new(&format!("providers.{provider}.machine_login"), login.0.as_str(), origin)
+        }));
+        all.extend(api_keys.iter().map(|Setting { value: (provider, value), origin }| {
+            SettingView::new(&format!("providers.{provider}.api_key"), value.to_string(), origin)
+        }));
         all.extend([
+            SettingView::new("environment.keys", environment_keys.value, &environment_keys.origin),
             SettingView::new("tls.ca_file", ca_file.value.as_ref().map(|path| path.display().to_string()), &ca_file.origin),
             SettingView::new("egress.allow_private", private, &allow_private.origin),
             SettingView::new("export.allow", export_allow.value, &export_allow.origin),
+            SettingView::new("events.command", events.command.value.clone(), &events.command.origin),
+            SettingView::new("events.webhook", events.webhook_shown(), &events.webhook.origin),
+            SettingView::new(
+                "events.webhook_secret",
+                events.webhook_secret.value.as_ref().map(ToString::to_string),
+                &events.webhook_secret.origin,
+            ),
+            SettingView::new("events.kinds", events.kinds.value.clone(), &events.kinds.origin),
             SettingView::new("log.level", log_level.value.as_str(), &log_level.origin),
         ]);
         all
@@ -242,4 +275,24 @@ impl fmt::Display for Problem {
 pub fn problems_as_error(problems: &[Problem]) -> CliError {
     let lines: Vec<String> = problems.iter().map(Problem::to_string).collect();
     CliError::usage(lines.join("\n")).hint("claviger config check")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_of_the_configuration_has_every_key_with_its_default() {
+        let document = include_str!("../../../docs/configuration.md");
+        for setting in Config::defaults().settings() {
+            let default = match &setting.value {
+                serde_json::Value::Null => "none".to_owned(),
+                serde_json::Value::Array(list) if list.is_empty() => "none".to_owned(),
+                value => value.to_string(),
+            };
+            let row = format!("| `{}` | {default} |", setting.key);
+            let found = document.lines().any(|line| line.replace("`\"", "\"").replace("\"`", "\"").starts_with(&row));
+            assert!(found, "docs/configuration.md has no row that begins with {row}");
+        }
+    }
 }

@@ -6,7 +6,7 @@ use crate::error::CliError;
 use crate::server::{Server, ServerOptions};
 use crate::welcome::Welcome;
 use crate::{detach, port, root_key, wire_up};
-use claviger_admin::{AccountAdd, CredentialAdd, Exposed, IdentityView, SourceWord};
+use claviger_admin::{AccountAdd, CredentialAdd, Exposed, IdentityView};
 use claviger_domain::profile::Dialect;
 use claviger_domain::time::Timestamp;
 use claviger_providers::catalogue::{Catalogue, EffectiveValue};
@@ -102,7 +102,7 @@ pub async fn run(outer: &Context, args: UpArgs) -> Result<(), CliError> {
         let client = detach::start(&context, &arguments).await?;
         home.leave();
         let facts = client.server_status().await?.server;
-        let loaded = wire_up::load_settings(&context.paths, &context.env, None)?;
+        let loaded = wire_up::load_settings(&context.paths, &context.env, &wire_up::Overrides::default())?;
         let welcome = Welcome::gather(&client, facts, &loaded.pool.catalogue, Vec::new()).await?;
         return Tour::new(welcome, &context).print(&context);
     }
@@ -169,15 +169,8 @@ fn draft(account: DemoAccount, catalogue: &Catalogue) -> Result<AccountAdd, CliE
         DemoCredential::ApiKey(key) => CredentialAdd::ApiKey { key: Exposed::new(key) },
     };
     Ok(AccountAdd {
-        row: account.clone(),
-        provider: provider(speaks, catalogue)?,
-        credential,
-        identity: IdentityView { email: Some(account), ..IdentityView::default() },
-        label: None,
-        source: SourceWord::Login,
-        disabled: None,
-        blocks: Vec::new(),
-        follows: None,
+        identity: IdentityView { email: Some(account.clone()), ..IdentityView::default() },
+        ..AccountAdd::new(account, provider(speaks, catalogue)?, credential)
     })
 }
 

@@ -12,6 +12,7 @@ mod demo;
 mod detach;
 mod env;
 mod error;
+mod event_hook;
 mod hardening;
 mod hex;
 mod key_file;
@@ -23,6 +24,7 @@ mod port;
 mod root_key;
 mod sealed;
 mod server;
+mod values;
 mod welcome;
 mod wire_up;
 
@@ -40,15 +42,22 @@ fn main() -> ExitCode {
         Err(error) => return mistyped(&error),
     };
     let output = Output::new(cli.global.json);
+    let logs_in = matches!(cli.command, Command::Login(_));
     match start(cli) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            if !error.is_said() {
-                output.error(&error);
-            }
-            ExitCode::from(error.exit_code())
-        }
+        Err(error) if error.is_said() => ExitCode::from(error.exit_code()),
+        Err(error) => failed(output, logs_in, &error),
     }
+}
+
+/// Says why a command failed: a login with `--json` as the last of its events, every other one as a document.
+fn failed(output: Output, logs_in: bool, error: &CliError) -> ExitCode {
+    if logs_in && output.is_json() {
+        commands::login::tell_failure(output, error);
+    } else {
+        output.error(error);
+    }
+    ExitCode::from(error.exit_code())
 }
 
 fn start(cli: Cli) -> Result<(), CliError> {
@@ -76,8 +85,8 @@ fn mistyped(error: &clap::Error) -> ExitCode {
         let rendered = error.render().to_string();
         let message = rendered.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
         let error = CliError::usage(message).hint("claviger --help");
-        Output::new(true).error(&error);
-        return ExitCode::from(error.exit_code());
+        let logs_in = std::env::args_os().any(|argument| argument == "login");
+        return failed(Output::new(true), logs_in, &error);
     }
     // A reader that went away is no error.
     drop(error.print());

@@ -2,6 +2,7 @@
 
 use crate::error::CliError;
 use claviger_admin::ErrorBody;
+use claviger_domain::identity::steers;
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Write};
@@ -101,9 +102,9 @@ fn whisper(text: &str) {
     drop(writeln!(std::io::stderr().lock(), "{text}"));
 }
 
-/// Text from elsewhere without control characters, so that a label cannot move the cursor. Line breaks stay.
+/// Text from elsewhere without letters that move the cursor or turn the direction of the line. Line breaks stay.
 pub fn printable(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_control() && letter != '\n' { '\u{fffd}' } else { letter }).collect()
+    text.chars().map(|letter| if steers(letter) && letter != '\n' { '\u{fffd}' } else { letter }).collect()
 }
 
 /// A simple table: left-aligned columns, two spaces between them.

@@ -42,7 +42,7 @@ fn busy(address: SocketAddr) -> CliError {
 
 /// The process that listens on a port, as `name (pid N)`, where the system tells.
 #[cfg(target_os = "linux")]
-fn holder(port: u16) -> Option<String> {
+pub fn holder(port: u16) -> Option<String> {
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| std::fs::read_to_string(path).unwrap_or_default());
     let inode = tables.iter().flat_map(|table| table.lines()).find_map(|line| listening_inode(line, port))?;
     let wanted = format!("socket:[{inode}]");
@@ -56,8 +56,9 @@ fn holder(port: u16) -> Option<String> {
     Some(format!("{} (pid {pid})", crate::output::printable(name.trim())))
 }
 
+/// Not told on this system.
 #[cfg(not(target_os = "linux"))]
-fn holder(_port: u16) -> Option<String> {
+pub fn holder(_port: u16) -> Option<String> {
     None
 }
 

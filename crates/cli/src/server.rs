@@ -4,11 +4,12 @@ use crate::admin_socket::{AdminServer, SealedView, ServerControl, ServerFacts, S
 use crate::context::Context;
 use crate::env::{Env, Paths};
 use crate::error::CliError;
+use crate::event_hook::{Delivery, Receiver};
 use crate::hardening;
 use crate::port;
 use crate::root_key::{Asking, KeySources};
 use crate::sealed::{self, Door};
-use crate::wire_up::{self, LoadedSettings, Surroundings};
+use crate::wire_up::{self, LoadedSettings, Overrides, Surroundings};
 use claviger_admin::{Admin, AdminError, Reloaded};
 use claviger_gateway::{Gateway, GatewayConfig};
 use claviger_pool::limits::FLIGHT_END_WITHIN;
@@ -17,7 +18,6 @@ use claviger_providers::catalogue::Catalogue;
 use claviger_runtime::{BoxFuture, Supervisor, best_effort};
 use std::any::Any;
 use std::io::IsTerminal;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -34,8 +34,8 @@ const GRACE_SLACK: Duration = Duration::from_secs(1);
 /// What differs between the ways to start a server.
 #[derive(Debug, Default)]
 pub struct ServerOptions {
-    /// The `--listen` flag.
-    pub listen: Option<SocketAddr>,
+    /// What the command line says over the configuration.
+    pub over: Overrides,
     /// A listener that is there already, for a demo.
     pub listener: Option<TcpListener>,
     /// The file that stderr goes to, for a server in the background.
@@ -60,7 +60,7 @@ impl Server {
     /// Takes socket and port and opens the vault, or leaves it sealed where its keyring may open later. Nothing of it is left
     /// behind by an error.
     pub async fn prepare(context: &Context, options: ServerOptions) -> Result<Self, CliError> {
-        let settings = wire_up::load_settings(&context.paths, &context.env, options.listen)?;
+        let settings = wire_up::load_settings(&context.paths, &context.env, &options.over)?;
         let Some(lock) = SocketLock::take(&context.paths.socket)? else {
             return Err(CliError::refused(format!("a server runs already on {}", context.paths.socket.display())).hint("claviger status"));
         };
@@ -87,7 +87,7 @@ impl Server {
             surroundings: surroundings.clone(),
             paths: context.paths.clone(),
             env: context.env.clone(),
-            listen: options.listen,
+            over: options.over,
             known: Arc::new(Mutex::new(Known { seen: fingerprint(&context.paths), loaded: settings })),
             stop: Notify::new(),
         });
@@ -140,6 +140,9 @@ impl Server {
         agents.spawn("gateway", async move { gateway.serve(gateway_listener, &of_agents).await });
         let admin = AdminServer { control: Arc::clone(&control) as Arc<dyn ServerControl>, clock: Arc::clone(&surroundings.clock) };
         supervisor.spawn("admin", admin.serve(admin_listener, Arc::clone(&supervisor)));
+        for (name, receiver) in [("event command", Receiver::Command), ("event webhook", Receiver::Webhook)] {
+            supervisor.spawn(name, control.delivery().run(receiver));
+        }
         supervisor.spawn("configuration", follow_files(Arc::clone(&control), supervisor.stopped()));
         if let Some(opened) = control.door.opened() {
             opened.pool.serve_background();
@@ -225,7 +228,7 @@ struct Control {
     surroundings: Surroundings,
     paths: Paths,
     env: Env,
-    listen: Option<SocketAddr>,
+    over: Overrides,
     /// Held over a reading, and while a sealed vault opens, so that two never cross.
     known: Arc<Mutex<Known>>,
     stop: Notify,
@@ -241,11 +244,17 @@ pub struct Known {
 }
 
 impl Control {
+    /// What tells events to the outside.
+    fn delivery(&self) -> Delivery {
+        let (door, known, env) = (self.door.clone(), Arc::clone(&self.known), self.env.clone());
+        Delivery { door, known, surroundings: self.surroundings.clone(), env }
+    }
+
     /// Reads everything anew and swaps it in as a whole; a bad file changes nothing.
     async fn reload_now(&self) -> Result<Reloaded, CliError> {
         let mut known = self.known.lock().await;
         known.seen = fingerprint(&self.paths);
-        let loaded = wire_up::load_settings(&self.paths, &self.env, self.listen)?;
+        let loaded = wire_up::load_settings(&self.paths, &self.env, &self.over)?;
         match self.door.opened() {
             Some(opened) => opened.pool.reconfigure(loaded.pool.clone()).await?,
             None => self.door.reroute(loaded.pool.routes()),

@@ -101,7 +101,7 @@ impl Welcome {
             line("simulator", simulator.clone());
         }
         if self.accounts.is_empty() {
-            line("accounts", "none yet: claviger login PROVIDER --with-key".to_owned());
+            line("accounts", "none yet: claviger login PROVIDER".to_owned());
         }
         for served in &self.accounts {
             line("accounts", format!("{} of {} ready for {} at {}", served.ready, served.accounts, served.provider, served.base_url));

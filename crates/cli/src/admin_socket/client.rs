@@ -6,8 +6,9 @@ use super::socket;
 use crate::error::CliError;
 use claviger_admin::{
     AccountAdd, AccountAdded, AccountChange, AccountList, AccountOrigins, AccountTaken, AccountView, Admin, AdminAnswer, AdminError,
-    ErrorBody, ErrorCode, ImportReport, KeyCreate, KeyCreated, KeyList, KeyView, OriginsView, ProcessList, Reloaded, StatusView, TokenAsk,
-    TokenList,
+    CheckAsk, CheckView, CreditsAsk, CreditsView, ErrorBody, ErrorCode, EventPage, EventsAsk, ImportReport, KeyCreate, KeyCreated, KeyList,
+    KeyView, LoginAsk, LoginContinue, LoginStep, OriginsView, ProcessList, RedeemAsk, RedeemView, Reloaded, StatusView, TokenAsk,
+    TokenList, UsageAsk, UsageView,
 };
 use claviger_domain::id::AccountId;
 use claviger_domain::virtual_key::Accessor;
@@ -170,6 +171,38 @@ impl Admin for AdminClient {
     fn account_unblock(&self, account: Option<AccountId>) -> AdminAnswer<'_, u64> {
         let ask = Unblock { account: account.map(|account| account.0) };
         Box::pin(async move { Ok(self.call(&routes::ACCOUNT_UNBLOCK, "", &ask).await?.lifted) })
+    }
+
+    fn account_check(&self, ask: CheckAsk) -> AdminAnswer<'_, CheckView> {
+        Box::pin(async move { self.call(&routes::ACCOUNT_CHECK, "", &ask).await })
+    }
+
+    fn credits_list(&self, ask: CreditsAsk) -> AdminAnswer<'_, CreditsView> {
+        Box::pin(async move { self.call(&routes::CREDITS_LIST, "", &ask).await })
+    }
+
+    fn credits_redeem(&self, ask: RedeemAsk) -> AdminAnswer<'_, RedeemView> {
+        Box::pin(async move { self.call(&routes::CREDITS_REDEEM, "", &ask).await })
+    }
+
+    fn events(&self, ask: EventsAsk) -> AdminAnswer<'_, EventPage> {
+        Box::pin(async move { self.call(&routes::EVENTS, "", &ask).await })
+    }
+
+    fn login_begin(&self, ask: LoginAsk) -> AdminAnswer<'_, LoginStep> {
+        Box::pin(async move { self.call(&routes::LOGIN_BEGIN, "", &ask).await })
+    }
+
+    fn login_continue(&self, next: LoginContinue) -> AdminAnswer<'_, LoginStep> {
+        Box::pin(async move { self.call(&routes::LOGIN_CONTINUE, "", &next).await })
+    }
+
+    fn login_cancel(&self, login: String) -> AdminAnswer<'_, ()> {
+        Box::pin(async move { self.call(&routes::LOGIN_CANCEL, &login, &()).await })
+    }
+
+    fn usage(&self, ask: UsageAsk) -> AdminAnswer<'_, UsageView> {
+        Box::pin(async move { self.call(&routes::USAGE, "", &ask).await })
     }
 
     fn token(&self, ask: TokenAsk) -> AdminAnswer<'_, TokenList> {

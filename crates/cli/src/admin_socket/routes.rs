@@ -1,8 +1,10 @@
 //! Every call of `/api/v1`: method, path and the types of both bodies, once for client and server.
 
 use claviger_admin::{
-    AccountAdd, AccountAdded, AccountChange, AccountList, AccountOrigins, AccountTaken, AccountView, AdminError, ErrorCode, ImportReport,
-    KeyCreate, KeyCreated, KeyList, KeyView, OriginsView, ProcessList, Reloaded, StatusView, TokenAsk, TokenList,
+    AccountAdd, AccountAdded, AccountChange, AccountList, AccountOrigins, AccountTaken, AccountView, AdminError, CheckAsk, CheckView,
+    CreditsAsk, CreditsView, ErrorCode, EventPage, EventsAsk, ImportReport, KeyCreate, KeyCreated, KeyList, KeyView, LoginAsk,
+    LoginContinue, LoginStep, OriginsView, ProcessList, RedeemAsk, RedeemView, Reloaded, StatusView, TokenAsk, TokenList, UsageAsk,
+    UsageView,
 };
 use claviger_domain::time::Timestamp;
 use http::Method;
@@ -57,6 +59,20 @@ pub const ACCOUNT_LIST: Route<(), AccountList> = Route::new(Method::GET, "/api/v
 pub const ACCOUNT_ADD: Route<AccountAdd, AccountAdded> = Route::new(Method::POST, "/api/v1/accounts");
 /// Stores accounts.
 pub const ACCOUNT_IMPORT: Route<Import, ImportReport> = Route::new(Method::POST, "/api/v1/accounts/import");
+/// Begins a login.
+pub const LOGIN_BEGIN: Route<LoginAsk, LoginStep> = Route::new(Method::POST, "/api/v1/logins");
+/// Goes on with a login.
+pub const LOGIN_CONTINUE: Route<LoginContinue, LoginStep> = Route::new(Method::POST, "/api/v1/logins/continue");
+/// Forgets a login.
+pub const LOGIN_CANCEL: Route<(), ()> = Route::new(Method::DELETE, "/api/v1/logins/{id}");
+/// Asks the provider about one account. It may refresh: no GET.
+pub const ACCOUNT_CHECK: Route<CheckAsk, CheckView> = Route::new(Method::POST, "/api/v1/accounts/check");
+/// Lists saved resets. A question asks providers: no GET.
+pub const CREDITS_LIST: Route<CreditsAsk, CreditsView> = Route::new(Method::POST, "/api/v1/credits");
+/// Redeems a saved reset.
+pub const CREDITS_REDEEM: Route<RedeemAsk, RedeemView> = Route::new(Method::POST, "/api/v1/credits/redeem");
+/// What has happened, or happens within a while. The cursor is in the body.
+pub const EVENTS: Route<EventsAsk, EventPage> = Route::new(Method::POST, "/api/v1/events");
 /// Lifts blocks.
 pub const ACCOUNT_UNBLOCK: Route<Unblock, Unblocked> = Route::new(Method::POST, "/api/v1/accounts/unblock");
 /// Changes an account.
@@ -69,6 +85,8 @@ pub const ACCOUNT_TAKE: Route<(), AccountTaken> = Route::new(Method::POST, "/api
 pub const ACCOUNT_ORIGINS: Route<(), AccountOrigins> = Route::new(Method::GET, "/api/v1/accounts/origins/{id}");
 /// Binds an account's secret to where its provider is now.
 pub const ACCOUNT_REBIND: Route<OriginsView, AccountOrigins> = Route::new(Method::POST, "/api/v1/accounts/rebind/{id}");
+/// What accounts have left. A question may make the server ask providers: no GET.
+pub const USAGE: Route<UsageAsk, UsageView> = Route::new(Method::POST, "/api/v1/usage");
 /// Gives tokens.
 pub const TOKEN: Route<TokenAsk, TokenList> = Route::new(Method::POST, "/api/v1/tokens");
 /// Makes a virtual key.

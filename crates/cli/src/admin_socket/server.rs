@@ -218,7 +218,7 @@ where
 }
 
 /// Every call. Fixed paths stand before those with an id.
-fn endpoints() -> [Endpoint; 17] {
+fn endpoints() -> [Endpoint; 25] {
     [
         on(routes::STATUS, |server, _, ()| async move {
             let sealed = server.control.sealed();
@@ -233,14 +233,27 @@ fn endpoints() -> [Endpoint; 17] {
             let lifted = server.control.admin()?.account_unblock(ask.account.map(AccountId)).await?;
             Ok(Unblocked { lifted })
         }),
+        on(routes::ACCOUNT_CHECK, |server, _, ask| async move { server.control.admin()?.account_check(ask).await }),
+        on(routes::CREDITS_LIST, |server, _, ask| async move { server.control.admin()?.credits_list(ask).await }),
+        on(routes::CREDITS_REDEEM, |server, _, mut ask| async move {
+            ask.actor = actor();
+            server.control.admin()?.credits_redeem(ask).await
+        }),
+        on(routes::EVENTS, |server, _, ask| async move { server.control.admin()?.events(ask).await }),
         on(routes::ACCOUNT_CHANGE, |server, id, change| async move { server.control.admin()?.account_change(read(&id)?, change).await }),
         on(routes::ACCOUNT_REMOVE, |server, id, ()| async move { server.control.admin()?.account_remove(read(&id)?).await }),
         on(routes::ACCOUNT_TAKE, |server, id, ()| async move { server.control.admin()?.account_take(read(&id)?).await }),
         on(routes::ACCOUNT_ORIGINS, |server, id, ()| async move { server.control.admin()?.account_origins(read(&id)?).await }),
         on(routes::ACCOUNT_REBIND, |server, id, to| async move { server.control.admin()?.account_rebind(read(&id)?, to).await }),
+        on(routes::LOGIN_BEGIN, |server, _, mut ask| async move {
+            ask.actor = actor();
+            server.control.admin()?.login_begin(ask).await
+        }),
+        on(routes::LOGIN_CONTINUE, |server, _, next| async move { server.control.admin()?.login_continue(next).await }),
+        on(routes::LOGIN_CANCEL, |server, id, ()| async move { server.control.admin()?.login_cancel(id).await }),
+        on(routes::USAGE, |server, _, ask| async move { server.control.admin()?.usage(ask).await }),
         on(routes::TOKEN, |server, _, mut ask| async move {
-            // The peer was checked to be this user; what it says of itself is not believed.
-            ask.actor = format!("uid {}", socket::own_uid());
+            ask.actor = actor();
             server.control.admin()?.token(ask).await
         }),
         on(routes::KEY_CREATE, |server, _, key| async move { server.control.admin()?.key_create(key).await }),
@@ -252,6 +265,11 @@ fn endpoints() -> [Endpoint; 17] {
             Ok(server.control.facts())
         }),
     ]
+}
+
+/// Who asks. The peer was checked to be this user; what it says of itself is not believed.
+fn actor() -> String {
+    format!("uid {}", socket::own_uid())
 }
 
 /// The id in a path. What stands there is not repeated: somebody may have pasted a whole key.

@@ -4,8 +4,10 @@ use super::routes::ASK_MAX_BYTES;
 use super::{AdminServer, SealedView, ServerControl, ServerFacts, SocketLock, connect, is_held};
 use claviger_admin::{
     AccountAdd, AccountAdded, AccountChange, AccountList, AccountOrigins, AccountTaken, AccountView, AddOutcome, Admin, AdminAnswer,
-    AdminError, CredentialAdd, ErrorCode, Exposed, IdentityView, ImportReport, KeyCreate, KeyCreated, KeyList, KeyView, OriginsView,
-    ProcessList, Reloaded, SkippedRow, SourceWord, StandingView, StatusView, TakeOutcome, TokenAsk, TokenList, TokenView,
+    AdminError, CheckAsk, CheckView, CredentialAdd, CreditsAsk, CreditsView, ErrorCode, EventPage, EventsAsk, Exposed, IdentityView,
+    ImportReport, KeyCreate, KeyCreated, KeyList, KeyView, LoginAsk, LoginContinue, LoginStep, OriginsView, ProcessList, RedeemAsk,
+    RedeemView, Reloaded, SkippedRow, SourceWord, StandingView, StatusView, TakeOutcome, TokenAsk, TokenList, TokenView, UsageAsk,
+    UsageView,
 };
 use claviger_domain::id::AccountId;
 use claviger_domain::time::Timestamp;
@@ -38,11 +40,17 @@ fn account_view() -> AccountView {
         standing: StandingView::Active,
         blocks: Vec::new(),
         priority: 2,
+        masked_key: None,
+        options: claviger_admin::OptionsView::default(),
+        plan: None,
         source: SourceWord::Login,
         grant: 3,
         grant_revision: 4,
         expires_at: Some(Timestamp(5000)),
         follows: None,
+        notice: None,
+        logged_in_at: None,
+        login_ends_at: None,
         created_at: Timestamp(1000),
     }
 }
@@ -106,7 +114,7 @@ impl Admin for Fake {
     }
     fn account_take(&self, account: AccountId) -> AdminAnswer<'_, AccountTaken> {
         self.note(format!("take {account}"));
-        Box::pin(async { Ok(AccountTaken { outcome: TakeOutcome::Taken, account: account_view() }) })
+        Box::pin(async { Ok(AccountTaken { outcome: TakeOutcome::Taken, account: account_view(), steps: Vec::new() }) })
     }
     fn account_origins(&self, account: AccountId) -> AdminAnswer<'_, AccountOrigins> {
         self.note(format!("origins {account}"));
@@ -121,6 +129,40 @@ impl Admin for Fake {
     fn account_unblock(&self, account: Option<AccountId>) -> AdminAnswer<'_, u64> {
         self.note(format!("unblock {account:?}"));
         Box::pin(async { Ok(2) })
+    }
+    fn account_check(&self, ask: CheckAsk) -> AdminAnswer<'_, CheckView> {
+        self.note(format!("check {} within {} ms", ask.account, ask.timeout_ms));
+        Box::pin(async { Err(AdminError::new(ErrorCode::Refused, "it is switched off")) })
+    }
+    fn credits_list(&self, ask: CreditsAsk) -> AdminAnswer<'_, CreditsView> {
+        self.note(format!("credits {:?}", ask.account));
+        Box::pin(async { Ok(CreditsView::default()) })
+    }
+    fn credits_redeem(&self, ask: RedeemAsk) -> AdminAnswer<'_, RedeemView> {
+        self.note(format!("redeem {} by {}", ask.target, ask.actor));
+        let view =
+            RedeemView { code: "reset".into(), account: Some(7), credit: ask.credit, request_id: ask.request_id, lifted: 1, reason: None };
+        Box::pin(async move { Ok(view) })
+    }
+    fn events(&self, ask: EventsAsk) -> AdminAnswer<'_, EventPage> {
+        self.note(format!("events {:?}", ask.since));
+        Box::pin(async { Ok(EventPage { stream: "s1".into(), events: Vec::new(), missed: 2, last: 9 }) })
+    }
+    fn login_begin(&self, ask: LoginAsk) -> AdminAnswer<'_, LoginStep> {
+        self.note(format!("login {} by {}", ask.provider, ask.actor));
+        Box::pin(async { Ok(LoginStep::Waiting { login: "l1".into(), poll_after_ms: 5 }) })
+    }
+    fn login_continue(&self, next: LoginContinue) -> AdminAnswer<'_, LoginStep> {
+        self.note(format!("go on with {}", next.login));
+        Box::pin(async move { Ok(LoginStep::NotTaken { login: next.login, why: "w".into() }) })
+    }
+    fn login_cancel(&self, login: String) -> AdminAnswer<'_, ()> {
+        self.note(format!("cancel {login}"));
+        Box::pin(async { Ok(()) })
+    }
+    fn usage(&self, ask: UsageAsk) -> AdminAnswer<'_, UsageView> {
+        self.note(format!("usage {:?} {:?}", ask.provider, ask.history_s));
+        Box::pin(async { Ok(UsageView::default()) })
     }
     fn token(&self, ask: TokenAsk) -> AdminAnswer<'_, TokenList> {
         self.note(format!("token {} by {}", ask.provider, ask.actor));
@@ -185,17 +227,7 @@ fn run() -> Running {
 }
 
 fn key_add(row: &str) -> AccountAdd {
-    AccountAdd {
-        row: row.into(),
-        provider: "p".into(),
-        credential: CredentialAdd::ApiKey { key: Exposed::new("sk-test-1".into()) },
-        identity: IdentityView::default(),
-        label: None,
-        source: SourceWord::Login,
-        disabled: None,
-        blocks: Vec::new(),
-        follows: None,
-    }
+    AccountAdd::new(row, "p", CredentialAdd::ApiKey { key: Exposed::new("sk-test-1".into()) })
 }
 
 #[tokio::test]

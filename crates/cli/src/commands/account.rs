@@ -2,6 +2,8 @@
 
 mod add;
 mod change;
+mod check;
+mod credits;
 mod rebind;
 mod remove;
 mod take;
@@ -9,6 +11,7 @@ pub mod words;
 
 pub use change::one_line;
 
+use super::provider;
 use crate::args::{AccountArgs, AccountCommand};
 use crate::context::Context;
 use crate::error::CliError;
@@ -22,22 +25,28 @@ use claviger_runtime::{Clock, SystemClock};
 pub async fn run(context: &Context, args: AccountArgs) -> Result<(), CliError> {
     match args.command {
         AccountCommand::Add { provider, from_json, label } => add::run(context, provider, &from_json, label).await,
-        AccountCommand::List => list(context).await,
+        AccountCommand::List { provider } => list(context, provider).await,
         AccountCommand::Show { id } => show(context, id).await,
-        AccountCommand::Set { id, priority, label } => change::set(context, id, priority, label).await,
+        AccountCommand::Set(args) => change::set(context, args).await,
         AccountCommand::Disable { id, cause } => change::disable(context, id, cause).await,
         AccountCommand::Enable { id } => change::enable(context, id).await,
         AccountCommand::Remove { id, yes } => remove::run(context, id, yes).await,
         AccountCommand::Take { id, yes } => take::run(context, id, yes).await,
         AccountCommand::Rebind { id, yes } => rebind::run(context, id, yes).await,
+        AccountCommand::Check(args) => check::run(context, args).await,
+        AccountCommand::Credits(command) => credits::run(context, command).await,
         AccountCommand::Unblock { id, all: _ } => change::unblock(context, id).await,
     }
 }
 
-async fn list(context: &Context) -> Result<(), CliError> {
-    let list = context.admin().await?.account_list().await?;
+async fn list(context: &Context, of: Option<String>) -> Result<(), CliError> {
+    let mut list = context.admin().await?.account_list().await?;
+    if let Some(name) = of {
+        let profile = provider::find(&provider::catalogue(context)?, &name)?;
+        list.accounts.retain(|account| account.provider == profile.id.as_str());
+    }
     if list.accounts.is_empty() && !context.output.is_json() {
-        context.output.note("no account is here yet\nhint: claviger login PROVIDER --with-key");
+        context.output.note("no account is here yet\nhint: claviger login PROVIDER");
     }
     context.output.data(&list, || table(&list, SystemClock.now()))
 }
@@ -63,18 +72,22 @@ fn table(list: &AccountList, now: Timestamp) -> String {
     if list.accounts.is_empty() {
         return String::new();
     }
-    let mut table = Table::new(&["ID", "PROVIDER", "KIND", "IDENTITY", "LABEL", "PRIORITY", "EXPIRES", "STANDING"]);
+    let with_options = list.accounts.iter().any(|account| !words::options(account).is_empty());
+    let headings = ["ID", "PROVIDER", "KIND", "IDENTITY", "LABEL", "PRIORITY", "EXPIRES", "STANDING", "OPTIONS"];
+    let mut table = Table::new(headings.split_last().map(|(_, without)| without).filter(|_| !with_options).unwrap_or(&headings));
     for account in &list.accounts {
-        table.row([
+        let options = with_options.then(|| words::options(account).join(", "));
+        let cells = [
             account.id.to_string(),
             account.provider.clone(),
             account.kind.clone(),
-            words::identity(&account.identity).unwrap_or_default(),
+            words::identity(&account.identity).or_else(|| account.masked_key.clone()).unwrap_or_default(),
             account.label.clone().unwrap_or_default(),
             account.priority.to_string(),
             account.expires_at.map(|at| super::when::relative(at, now)).unwrap_or_default(),
             words::standing(account, now),
-        ]);
+        ];
+        table.row(cells.into_iter().chain(options));
     }
     table.render()
 }
@@ -89,6 +102,8 @@ fn details(account: &AccountView, list: &AccountList, now: Timestamp) -> String 
     lines.maybe("account id", identity.account_id.as_deref());
     lines.maybe("organisation", words::organisation(identity).as_deref());
     lines.maybe("project", identity.project_id.as_deref());
+    lines.maybe("key", account.masked_key.as_deref());
+    lines.maybe("plan", account.plan.as_deref());
     lines.line("standing", &words::standing_in_full(account));
     for block in account.blocks.iter().filter(|block| block.until > now) {
         lines.line("blocked", &words::block(block, now));
@@ -97,10 +112,20 @@ fn details(account: &AccountView, list: &AccountList, now: Timestamp) -> String 
         lines.line("expires", &super::when::both(at, now));
     }
     lines.line("priority", &account.priority.to_string());
+    for option in words::options(account) {
+        lines.line("option", &option);
+    }
     lines.line("source", words::source(account.source));
     lines.line("grant", &words::grant(account, list));
     if let Some(path) = &account.follows {
         lines.line("follows", &format!("{path} (read on change, never written, never refreshed here)"));
+    }
+    lines.maybe("notice", account.notice.as_deref());
+    if let Some(at) = account.logged_in_at {
+        lines.line("logged in", &super::when::both(at, now));
+    }
+    if let Some(at) = account.login_ends_at {
+        lines.line("login ends", &super::when::both(at, now));
     }
     lines.line("since", &super::when::both(account.created_at, now));
     for hint in words::remedies(account, now) {

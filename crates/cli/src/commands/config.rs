@@ -30,7 +30,7 @@ pub async fn run(context: &Context, args: ConfigArgs) -> Result<(), CliError> {
 }
 
 fn check(context: &Context) -> Result<(), CliError> {
-    let loaded = wire_up::load_settings(&context.paths, &context.env, None)?;
+    let loaded = wire_up::load_settings(&context.paths, &context.env, &wire_up::Overrides::default())?;
     let reloaded = loaded.summary();
     let checked = Checked { ok: true, files: reloaded.files, providers: reloaded.providers };
     context.output.data(&checked, || {
@@ -44,7 +44,7 @@ fn check(context: &Context) -> Result<(), CliError> {
 }
 
 fn show(context: &Context, origin: bool) -> Result<(), CliError> {
-    let loaded = wire_up::load_settings(&context.paths, &context.env, None)?;
+    let loaded = wire_up::load_settings(&context.paths, &context.env, &wire_up::Overrides::default())?;
     let mut settings = loaded.config.settings();
     settings.extend(providers(&loaded));
     context.output.data(&Shown { settings: settings.clone() }, || {

@@ -12,18 +12,25 @@ use crate::context::Context;
 use crate::error::CliError;
 use claviger_admin::{ImportReport, SkippedRow};
 use claviger_providers::catalogue::Catalogue;
-use claviger_providers::import::{Import, ImportContext, ImportError, ImportSource, SourceKind, source, sources};
+use claviger_providers::import::{
+    Import, ImportContext, ImportError, ImportSource, ImportedAccount, ImportedCredential, SourceKind, keychain_item, source, sources,
+};
 use claviger_runtime::{Clock, SystemClock};
 use std::path::PathBuf;
 
 /// What following means, in one line.
 const FOLLOWING: &str = "following: its file is read, again on every change, and never written; its login is never refreshed here";
+/// How the other is had, in one line.
+const OWNING: &str = "a login that is followed is refreshed by its tool alone; claviger account take ID makes it Claviger's";
 
 /// Runs the command.
 pub async fn run(context: &Context, args: ImportArgs) -> Result<(), CliError> {
     let ImportArgs { source: name, path, dry_run, yes } = args;
     let source = source(&name).ok_or_else(|| unknown(&name))?;
     let import = read(context, source, path)?;
+    for note in &import.notes {
+        context.output.note(tidy(note));
+    }
     for account in &import.accounts {
         for note in &account.notes {
             context.output.note(tidy(&format!("{}: {note}", account.row)));
@@ -36,6 +43,9 @@ pub async fn run(context: &Context, args: ImportArgs) -> Result<(), CliError> {
         agree(context, source, yes)?;
     }
     let report = store(context, source, import).await?;
+    if report.imported.iter().any(|added| added.account.follows.is_some()) {
+        context.output.note(OWNING);
+    }
     context.output.data(&report, || told(&report))
 }
 
@@ -49,16 +59,25 @@ fn read(context: &Context, source: &ImportSource, path: Option<PathBuf>) -> Resu
         return Err(CliError::usage("the environment has no path").hint(format!("claviger import {}", source.name)));
     }
     let path = path.or_else(|| source.default_path(&from));
-    let path =
-        path.map(|path| std::path::absolute(&path).map_err(|error| CliError::io("making the path absolute", &path, &error))).transpose()?;
+    let path = path.map(absolute).transpose()?;
     source.read(&from, path.as_deref()).map_err(|error| unreadable(source, &error))
+}
+
+/// The item of a keychain is named like a file, and is where it is.
+fn absolute(path: PathBuf) -> Result<PathBuf, CliError> {
+    if keychain_item(&path).is_some() {
+        return Ok(path);
+    }
+    std::path::absolute(&path).map_err(|error| CliError::io("making the path absolute", &path, &error))
 }
 
 fn unreadable(source: &ImportSource, error: &ImportError) -> CliError {
     let hint = format!("claviger import {} PATH", source.name);
     match error {
         ImportError::NotFound { .. } => CliError::not_found(error.to_string()).hint(hint),
-        ImportError::NoHome => CliError::usage(error.to_string()).hint(hint),
+        ImportError::NoHome | ImportError::NoPlace { .. } => CliError::usage(error.to_string()).hint(hint),
+        ImportError::NotItsFile { .. } => CliError::caused(error)
+            .hint(format!("log in with {} again so that it writes the file anew, or name another: {hint}", source.title)),
         _ => CliError::caused(error).hint(hint),
     }
 }
@@ -74,7 +93,7 @@ fn agree(context: &Context, source: &ImportSource, yes: bool) -> Result<(), CliE
 }
 
 async fn store(context: &Context, source: &ImportSource, import: Import) -> Result<ImportReport, CliError> {
-    let Import { accounts, skipped } = import;
+    let Import { accounts, skipped, notes: _ } = import;
     let skipped: Vec<SkippedRow> = skipped.into_iter().map(|skipped| SkippedRow { row: skipped.row, why: skipped.why }).collect();
     if accounts.is_empty() {
         if skipped.is_empty() {
@@ -82,7 +101,7 @@ async fn store(context: &Context, source: &ImportSource, import: Import) -> Resu
         }
         return Ok(ImportReport { imported: Vec::new(), skipped });
     }
-    let takes_over = source.kind == SourceKind::File;
+    let takes_over = accounts.iter().any(is_taken_over);
     let mut report = context.admin().await?.account_import(accounts.into_iter().map(account_add).collect()).await?;
     report.skipped.splice(0..0, skipped);
     if takes_over && report.imported.iter().any(|added| added.account.kind == "oauth") {
@@ -92,6 +111,11 @@ async fn store(context: &Context, source: &ImportSource, import: Import) -> Resu
         ));
     }
     Ok(report)
+}
+
+/// Whether a login is refreshed here from now on.
+fn is_taken_over(account: &ImportedAccount) -> bool {
+    account.follow.is_none() && matches!(account.credential, ImportedCredential::OAuth { refresh: Some(_), .. })
 }
 
 /// One line per row.
@@ -120,6 +144,9 @@ mod tests {
     fn an_unknown_source_names_those_that_there_are() {
         let error = unknown("keepass");
         assert_eq!(error.exit_code(), 2);
-        assert_eq!(error.0.hint.as_deref(), Some("claviger import omp|claude-code|codex|env"));
+        assert_eq!(
+            error.0.hint.as_deref(),
+            Some("claviger import omp|claude-code|codex|gemini-cli|kimi-cli|opencode|copilot|cliproxyapi|litellm|env")
+        );
     }
 }

@@ -1,56 +1,108 @@
-//! `claviger login`: stores what a person got from a provider.
+//! `claviger login`: a person's side of a login. It opens the page, listens for the browser, asks, and tells; every secret of the
+//! flow stays with the control plane.
+
+mod browser;
+mod callback;
+mod follow;
+mod key;
+mod keyboard;
+mod saying;
+mod way;
 
 use super::account::{one_line, words};
 use super::provider;
 use crate::args::LoginArgs;
 use crate::context::Context;
 use crate::error::CliError;
-use claviger_admin::{AccountAdd, AccountAdded, AddOutcome, CredentialAdd, Exposed, IdentityView, SourceWord};
-use claviger_domain::virtual_key;
-use serde::Serialize;
+use crate::output::Output;
+use crate::port;
+use callback::Callback;
+use claviger_admin::{AccountAdded, AddOutcome, LoginAsk, LoginWayWord};
+use claviger_domain::profile::ProviderProfile;
+use claviger_providers::login::{CodeFlow, LoginRule, LoginWay, Redirect, RedirectPort};
+use claviger_runtime::best_effort;
+use follow::{Consent, Side};
+use saying::{Event, Saying};
+use std::collections::BTreeMap;
+use way::{Place, Plan};
 
-/// Most bytes of a key: what common servers take in one header line.
-const KEY_MAX_BYTES: usize = 8 * 1024;
-
-/// One line of what happens; this one is the last.
-#[derive(Debug, Serialize)]
-struct Event<'a> {
-    /// `stored`.
-    event: &'static str,
-    /// What was stored.
-    #[serde(flatten)]
-    added: &'a AccountAdded,
+/// Says why a login failed, as its last event. Whatever fails is said so, what was mistyped too: a program reads lines.
+pub fn tell_failure(output: Output, error: &CliError) {
+    best_effort("say why the login failed", Saying::new(output).tell(&Event::Error { error: &error.0 }));
 }
 
 /// Runs the command.
 pub async fn run(context: &Context, args: LoginArgs) -> Result<(), CliError> {
-    let LoginArgs { provider: name, with_key, label } = args;
-    let profile = provider::find(&provider::catalogue(context)?, &name)?;
-    let id = profile.id.as_str();
-    if !with_key {
-        return Err(CliError::usage("log in with a key: nothing else is offered yet").hint(format!("claviger login {id} --with-key")));
+    let saying = Saying::new(context.output);
+    let catalogue = provider::catalogue(context)?;
+    let profile = provider::find(&catalogue, &args.provider)?;
+    let rule = catalogue.login(profile.id.as_str()).cloned().unwrap_or_default();
+    let plan = way::plan(&profile, &rule, &args, Place::of(&context.env))?;
+    if let (LoginWayWord::Key, false, Some(advice)) = (plan.way, args.with_key, &rule.advice) {
+        saying.tell(&Event::Warning { message: advice })?;
     }
-    if profile.api_key.is_none() {
-        return Err(
-            CliError::refused(format!("{id} takes logins, and no keys")).hint(format!("claviger account add {id} --from-json FILE"))
-        );
-    }
-    let label = label.map(|label| one_line("label", &label)).transpose()?.filter(|label| !label.is_empty());
-    let key = context.secret_from_stdin_or_prompt(&format!("key of {}", profile.name))?;
-    check(&key)?;
-    let account = AccountAdd {
-        row: "key".to_owned(),
-        provider: id.to_owned(),
-        credential: CredentialAdd::ApiKey { key },
-        identity: IdentityView::default(),
+    let label = args.label.as_deref().map(|label| one_line("label", label)).transpose()?.filter(|label| !label.is_empty());
+    let callback = listen(saying, &profile, &rule, &plan).await?;
+    let ask = LoginAsk {
+        provider: profile.id.to_string(),
+        way: plan.way,
+        account: args.account.map(|account| account.0),
         label,
-        source: SourceWord::Login,
-        disabled: None,
-        blocks: Vec::new(),
-        follows: None,
+        params: params(&args.params)?,
+        port: callback.as_ref().map(Callback::port),
+        actor: "cli".to_owned(),
     };
-    let added = context.admin().await?.account_add(account).await?;
-    context.output.event(&Event { event: "stored", added: &added }, || told(&added))
+    // Where nobody listens, what the browser ends at can only be pasted.
+    let plan = Plan { pastes: plan.pastes || callback.is_none(), ..plan };
+    let consent = if args.yes { Consent::Given } else { Consent::Asked };
+    let mut side = Side::new(context, saying, callback, plan, consent);
+    let ended = side.login(&profile, ask).await;
+    side.close().await;
+    ended
+}
+
+/// Listens where the provider sends browsers back to, if it does that. A port that it insists on and that is taken is said, with
+/// who holds it.
+async fn listen(saying: Saying, profile: &ProviderProfile, rule: &LoginRule, plan: &Plan) -> Result<Option<Callback>, CliError> {
+    let flow = rule.ways.iter().find_map(|way| match way {
+        LoginWay::Loopback(flow) => Some(flow),
+        LoginWay::Paste(_) | LoginWay::Device(_) | LoginWay::Vendor(_) | LoginWay::Key(_) => None,
+    });
+    let (Some(flow), LoginWayWord::Loopback) = (flow, plan.way) else { return Ok(None) };
+    let Redirect::Loopback { host, port, path } = &flow.redirect else { return Ok(None) };
+    let wanted = match *port {
+        RedirectPort::Any => 0,
+        RedirectPort::Preferred(port) | RedirectPort::Fixed(port) => port,
+    };
+    match Callback::listen(host, wanted, path).await {
+        Ok(callback) => Ok(Some(callback)),
+        Err(error) if matches!(port, RedirectPort::Fixed(_)) => taken(saying, profile, (flow, wanted), &error).map(|()| None),
+        Err(_) if wanted != 0 => Callback::listen(host, 0, path).await.map(Some).map_err(|error| unable(&error)),
+        Err(error) => Err(unable(&error)),
+    }
+}
+
+fn unable(error: &std::io::Error) -> CliError {
+    CliError::failed(format!("nothing can be listened on for the browser: {error}"))
+}
+
+/// Whoever holds the port gets the code that the browser brings. Without a verifier that code would be all that it takes.
+fn taken(saying: Saying, profile: &ProviderProfile, (flow, port): (&CodeFlow, u16), error: &std::io::Error) -> Result<(), CliError> {
+    let holder = port::holder(port).map_or_else(|| format!("({error})"), |holder| format!("by {holder}"));
+    let message = format!("{} sends browsers to port {port} alone, and that is taken {holder}", profile.id);
+    if !flow.pkce {
+        return Err(CliError::failed(message).hint(format!("end what holds it, then claviger login {}", profile.id)));
+    }
+    saying.tell(&Event::Warning { message: &message })
+}
+
+/// `NAME=VALUE` pairs.
+fn params(given: &[String]) -> Result<BTreeMap<String, String>, CliError> {
+    let pair = |text: &String| match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.trim().to_owned(), value.trim().to_owned())),
+        _ => Err(CliError::usage("--param takes NAME=VALUE").hint("claviger login PROVIDER --param project=ID")),
+    };
+    given.iter().map(pair).collect()
 }
 
 /// What became of an account, in one line.
@@ -60,41 +112,5 @@ pub fn told(added: &AccountAdded) -> String {
         AddOutcome::Created => format!("added {name}"),
         AddOutcome::Updated => format!("updated {name}"),
         AddOutcome::Unchanged => format!("unchanged: {name}"),
-    }
-}
-
-/// Refuses what no provider can have given; what is wrong is said without the key.
-fn check(key: &Exposed) -> Result<(), CliError> {
-    let key = key.expose();
-    let usage = |why: &str| Err(CliError::usage(format!("that is not a key: {why}")));
-    if key.len() > KEY_MAX_BYTES {
-        return usage(&format!("it is longer than {KEY_MAX_BYTES} bytes"));
-    }
-    if key.chars().any(char::is_whitespace) {
-        return usage("it holds white space");
-    }
-    if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return usage("it holds letters that a header cannot carry");
-    }
-    if virtual_key::Presented::read(key).is_some() {
-        return usage("it is a virtual key, which Claviger issued itself");
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_cannot_be_a_key_is_refused_without_being_repeated() {
-        let (_, ours) = virtual_key::compose(virtual_key::KeyKind::Standing, &[7; virtual_key::RANDOM_BYTES]);
-        let long = "canary".repeat(KEY_MAX_BYTES);
-        for bad in ["canary a", "canary\ta", "canary\nb", "canary-ä", "canary\u{7f}", ours.expose(), &long] {
-            let error = check(&Exposed::new(bad.to_owned())).unwrap_err();
-            assert_eq!(error.exit_code(), 2);
-            assert!(!error.0.message.contains("canary") && !error.0.message.contains("clv_"), "{}", error.0.message);
-        }
-        assert!(check(&Exposed::new("sk-test-1".to_owned())).is_ok());
     }
 }

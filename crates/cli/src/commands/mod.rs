@@ -6,10 +6,12 @@ mod completions;
 mod config;
 mod doctor;
 mod down;
+mod events;
 pub mod import;
 pub mod init;
 mod key;
-mod login;
+pub mod login;
+mod logout;
 mod logs;
 mod provider;
 mod ps;
@@ -19,6 +21,7 @@ mod serve;
 mod status;
 mod token;
 mod up;
+mod usage;
 mod when;
 
 use crate::args::Command;
@@ -36,9 +39,12 @@ pub async fn run(context: &Context, command: Command) -> Result<(), CliError> {
         Command::Init(args) => Box::pin(init::run(context, args)).await,
         Command::Serve(args) => Box::pin(serve::run(context, args)).await,
         Command::Login(args) => Box::pin(login::run(context, args)).await,
+        Command::Logout(args) => Box::pin(logout::run(context, args)).await,
         Command::Account(args) => Box::pin(account::run(context, args)).await,
         Command::Import(args) => Box::pin(import::run(context, args)).await,
         Command::Token(args) => Box::pin(token::run(context, args)).await,
+        Command::Events(args) => Box::pin(events::run(context, args)).await,
+        Command::Usage(args) => Box::pin(usage::run(context, args)).await,
         Command::Key(args) => Box::pin(key::run(context, args)).await,
         Command::Config(args) => Box::pin(config::run(context, args)).await,
         Command::Doctor(args) => Box::pin(doctor::run(context, args)).await,

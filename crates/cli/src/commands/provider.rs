@@ -4,7 +4,7 @@ use super::account::words::tidy;
 use crate::context::Context;
 use crate::error::CliError;
 use claviger_domain::profile::ProviderProfile;
-use claviger_providers::catalogue::Catalogue;
+use claviger_providers::catalogue::{Catalogue, NotReady};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -19,7 +19,15 @@ pub fn catalogue(context: &Context) -> Result<Catalogue, CliError> {
 
 /// A provider by id or alias. The error names those that are close, and all that there are.
 pub fn find(catalogue: &Catalogue, name: &str) -> Result<Arc<ProviderProfile>, CliError> {
-    catalogue.get(name).cloned().ok_or_else(|| unknown(catalogue, name))
+    catalogue.get(name).cloned().ok_or_else(|| match catalogue.not_ready(name) {
+        Some(provider) => not_ready(provider),
+        None => unknown(catalogue, name),
+    })
+}
+
+/// A provider of the catalogue that waits for a value, or that cannot be used at all.
+fn not_ready(provider: &NotReady) -> CliError {
+    CliError::failed(format!("{} cannot be used: {}", provider.id, provider.why)).hint(provider.hint.clone())
 }
 
 fn unknown(catalogue: &Catalogue, name: &str) -> CliError {
@@ -84,11 +92,21 @@ mod tests {
     fn an_unknown_provider_names_the_close_ones_and_all_ids() {
         let error = find(Catalogue::builtin(), "antropic").unwrap_err();
         assert_eq!(error.exit_code(), 4);
-        insta::assert_snapshot!(format!("{}\n{}", error.0.message, error.0.hint.unwrap_or_default()), @r#"
-        there is no provider "antropic"; close to it: anthropic
-        choose one of anthropic, google, kimi-code, litellm, openai, openai-codex, openrouter
-        "#);
+        assert_eq!(error.0.message, "there is no provider \"antropic\"; close to it: anthropic");
+        let hint = error.0.hint.unwrap_or_default();
+        assert!(hint.starts_with("choose one of alibaba-coding-plan, anthropic, "), "{hint}");
+        assert_eq!(hint.split(", ").count(), Catalogue::builtin().iter().count());
         assert!(find(Catalogue::builtin(), "zzzzzzzz").unwrap_err().0.message.ends_with("\"zzzzzzzz\""));
+    }
+
+    #[test]
+    fn a_provider_that_is_not_ready_says_what_to_do() {
+        let error = find(Catalogue::builtin(), "azure-openai").unwrap_err();
+        assert_eq!(error.0.message, "azure cannot be used: its address needs a value of yours: resource");
+        assert_eq!(error.0.hint.as_deref(), Some("write into providers.d/azure.toml: [providers.azure.values] resource = \"…\""));
+        let error = find(Catalogue::builtin(), "qwen").unwrap_err();
+        assert_eq!(error.0.message, "qwen-portal cannot be used: it is not supported");
+        assert!(error.0.hint.is_some_and(|hint| hint.contains("alibaba-coding-plan")));
     }
 
     #[test]

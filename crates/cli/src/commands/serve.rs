@@ -4,6 +4,7 @@ use crate::args::ServeArgs;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::server::{Server, ServerOptions};
+use crate::wire_up::Overrides;
 use crate::{admin_socket, detach};
 use claviger_store::vault_exists;
 use serde::Serialize;
@@ -17,8 +18,9 @@ pub async fn run(context: &Context, args: ServeArgs) -> Result<(), CliError> {
     if !vault_exists(home) {
         return Err(CliError::not_found(format!("there is no vault at {}", home.display())).hint("claviger init"));
     }
+    let over = Overrides::read(args.listen, &args.api_keys)?;
     let log = args.detached.then(|| context.paths.log_file.clone());
-    let server = Server::prepare(context, ServerOptions { listen: args.listen, log, ..ServerOptions::default() }).await?;
+    let server = Server::prepare(context, ServerOptions { over, log, ..ServerOptions::default() }).await?;
     let facts = server.facts().clone();
     let sealed = server.sealed();
     server.run(|| ready(context, &facts, sealed)).await

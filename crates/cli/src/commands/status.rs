@@ -59,7 +59,7 @@ fn vault(text: &mut String, status: &StatusView, runs: bool) {
         line(text, "refreshes", &status.refreshes_total.to_string());
     }
     if status.providers.is_empty() {
-        line(text, "accounts", "none (claviger login PROVIDER --with-key)");
+        line(text, "accounts", "none (claviger login PROVIDER)");
     } else {
         text.push('\n');
         text.push_str(&providers(status));

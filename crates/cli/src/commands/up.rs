@@ -8,7 +8,8 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::server::{Server, ServerOptions};
 use crate::welcome::{SealedWelcome, Welcome};
-use crate::{admin_socket, detach, wire_up};
+use crate::wire_up::{self, Overrides};
+use crate::{admin_socket, detach};
 use claviger_store::vault_exists;
 
 /// Runs the command.
@@ -19,7 +20,8 @@ pub async fn run(context: &Context, args: UpArgs) -> Result<(), CliError> {
     if let Some(client) = admin_socket::connect(&context.paths.socket).await? {
         return runs_already(context, &client, &args).await;
     }
-    let loaded = wire_up::load_settings(&context.paths, &context.env, args.listen)?;
+    let over = Overrides::read(args.listen, &args.api_keys)?;
+    let loaded = wire_up::load_settings(&context.paths, &context.env, &over)?;
     let turn = StartTurn::wait(&context.paths.socket).await?;
     if let Some(client) = admin_socket::connect(&context.paths.socket).await? {
         return runs_already(context, &client, &args).await;
@@ -42,7 +44,7 @@ pub async fn run(context: &Context, args: UpArgs) -> Result<(), CliError> {
         let welcome = Welcome::gather(&client, facts, catalogue, adopted).await?;
         return context.output.data(&welcome, || welcome.text());
     }
-    let server = Server::prepare(context, ServerOptions { listen: args.listen, ..ServerOptions::default() }).await?;
+    let server = Server::prepare(context, ServerOptions { over, ..ServerOptions::default() }).await?;
     drop(turn);
     if let Some(sealed) = server.sealed() {
         let welcome = SealedWelcome::new(server.facts().clone(), sealed);
@@ -78,6 +80,7 @@ fn serve_arguments(args: &UpArgs) -> Vec<String> {
     if let Some(listen) = args.listen {
         arguments.push(format!("--listen={listen}"));
     }
+    arguments.extend(args.api_keys.iter().map(|key| format!("--api-key={key}")));
     arguments
 }
 
@@ -94,7 +97,7 @@ async fn runs_already(context: &Context, client: &admin_socket::AdminClient, arg
         let welcome = SealedWelcome::new(facts, sealed);
         return context.output.data(&welcome, || welcome.text());
     }
-    let loaded = wire_up::load_settings(&context.paths, &context.env, None)?;
+    let loaded = wire_up::load_settings(&context.paths, &context.env, &Overrides::default())?;
     let adopted = adopt::adopt(context, client, &loaded.pool.catalogue, consent(args)).await?;
     let welcome = Welcome::gather(client, facts, &loaded.pool.catalogue, adopted).await?;
     context.output.data(&welcome, || welcome.text())

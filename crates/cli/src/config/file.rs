@@ -1,7 +1,9 @@
 //! The configuration file as it is written: its tables, and the way from text to checked values.
 
-use super::{Config, LISTEN_DEFAULT, Origin, Problem, Setting};
+use super::machine::MachineLogin;
+use super::{Config, LISTEN_DEFAULT, Origin, Problem, Setting, events};
 use claviger_domain::id::ProviderId;
+use claviger_domain::value_ref::ValueRef;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -41,6 +43,22 @@ struct File {
     egress: EgressTable,
     export: ExportTable,
     log: LogTable,
+    providers: BTreeMap<Spanned<String>, ProviderTable>,
+    environment: EnvironmentTable,
+    events: EventsTable,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct ProviderTable {
+    api_key: Option<Spanned<String>>,
+    machine_login: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct EnvironmentTable {
+    keys: Option<Spanned<bool>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -73,6 +91,15 @@ struct ExportTable {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+struct EventsTable {
+    command: Option<Spanned<Vec<String>>>,
+    webhook: Option<Spanned<String>>,
+    webhook_secret: Option<Spanned<String>>,
+    kinds: Option<Spanned<Vec<String>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 struct LogTable {
     level: Option<Spanned<String>>,
 }
@@ -86,7 +113,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn config(&mut self, file: File) -> Config {
-        let File { gateway, routes, tls, egress, export, log } = file;
+        let File { gateway, routes, tls, egress, export, log, providers, environment, events: told } = file;
         let mut config = Config::defaults();
         self.take(&mut config.listen, gateway.listen, |text| {
             text.parse().map_err(|_malformed| format!("gateway.listen: {text:?} is not an address such as \"{LISTEN_DEFAULT}\""))
@@ -123,7 +150,14 @@ impl Reader<'_> {
                 Err(format!("log.level: {level:?} is none of {}", LOG_LEVELS.join(", ")))
             }
         });
+        self.take(&mut config.events.command, told.command, events::command);
+        self.take(&mut config.events.webhook, told.webhook, |url| events::webhook(&url).map(Some));
+        self.take(&mut config.events.webhook_secret, told.webhook_secret, |text| events::webhook_secret(&text).map(Some));
+        self.take(&mut config.events.kinds, told.kinds, events::kinds);
+        self.take(&mut config.environment_keys, environment.keys, Ok);
         config.routes = self.routes(routes);
+        config.machine_logins = self.machine_logins(&providers);
+        config.api_keys = self.api_keys(providers);
         config
     }
 
@@ -143,6 +177,30 @@ impl Reader<'_> {
             }
         }
         routes
+    }
+
+    /// Keys that stand here, or are named here. What is no reference is not repeated: it may be a key.
+    fn api_keys(&mut self, table: BTreeMap<Spanned<String>, ProviderTable>) -> Vec<Setting<(String, ValueRef)>> {
+        let mut keys = Vec::new();
+        for (provider, ProviderTable { api_key, .. }) in table {
+            let Some(written) = api_key else { continue };
+            let at = written.span().start;
+            match ValueRef::read(written.get_ref()) {
+                Ok(value) => keys.push(Setting { value: (provider.into_inner(), value), origin: self.origin(at) }),
+                Err(error) => self.problem(at, format!("providers.{}.api_key: {error}", provider.get_ref())),
+            }
+        }
+        keys
+    }
+
+    /// Logins of this machine that are named here; whether there is one shows when the catalogue is known.
+    fn machine_logins(&self, table: &BTreeMap<Spanned<String>, ProviderTable>) -> Vec<Setting<(String, MachineLogin)>> {
+        let written = table.iter().filter_map(|(provider, table)| Some((provider, table.machine_login.as_ref()?)));
+        let read = |(provider, text): (&Spanned<String>, &Spanned<String>)| Setting {
+            value: (provider.get_ref().clone(), MachineLogin(text.get_ref().clone())),
+            origin: self.origin(text.span().start),
+        };
+        written.map(read).collect()
     }
 
     fn take<W, T>(&mut self, into: &mut Setting<T>, written: Option<Spanned<W>>, read: impl FnOnce(W) -> Result<T, String>) {

@@ -53,7 +53,10 @@ impl Stage {
 
     /// Starts a server on a free port; a keyring that hangs is given up on this clock.
     async fn start(&self) -> Server {
-        let options = ServerOptions { listen: Some("127.0.0.1:0".parse().unwrap()), ..ServerOptions::default() };
+        let options = ServerOptions {
+            over: wire_up::Overrides { listen: Some("127.0.0.1:0".parse().unwrap()), ..wire_up::Overrides::default() },
+            ..ServerOptions::default()
+        };
         let asked = self.keyring.asked();
         let prepared = Server::prepare(&self.context, options);
         let give_up = async {
@@ -203,7 +206,10 @@ async fn what_no_waiting_helps_is_the_end_of_the_start() {
     let stage = Stage::new().await;
     let entry = stage.keyring.entries().remove(0);
     stage.keyring.put(&entry, "no key");
-    let options = || ServerOptions { listen: Some("127.0.0.1:0".parse().unwrap()), ..ServerOptions::default() };
+    let options = || ServerOptions {
+        over: wire_up::Overrides { listen: Some("127.0.0.1:0".parse().unwrap()), ..wire_up::Overrides::default() },
+        ..ServerOptions::default()
+    };
     let error = Server::prepare(&stage.context, options()).await.unwrap_err();
     assert!(error.exit_code() == 3 && error.0.message.contains("holds no key"), "{error}");
     stage.keyring.put(&entry, &"0f".repeat(32));

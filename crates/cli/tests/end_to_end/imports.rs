@@ -1,6 +1,6 @@
 //! Databases and login files that other tools wrote: imported, refreshed at the simulator, and used for a request each.
 
-use crate::stage::{Stage, post};
+use crate::stage::{Stage, files_below, post};
 use claviger_simulator::Rotation;
 use serde_json::Value;
 use std::path::Path;
@@ -128,4 +128,42 @@ async fn a_codex_login_is_followed_with_its_workspace_and_never_refreshed() {
     let ledger = stage.simulator.ledger();
     assert_eq!(ledger.refreshes(), 0);
     assert!(ledger.requests().iter().all(|request| request.header("chatgpt-account-id") == Some("ws-1")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_followed_login_that_is_taken_over_is_refreshed_once_and_its_file_stays_as_it_is() {
+    let stage = Stage::new(Rotation::Strict).await;
+    let control = stage.simulator.control();
+    let file = stage.path("user/.claude/.credentials.json");
+    std::fs::create_dir(file.parent().unwrap()).unwrap();
+    let keep = |issued: &claviger_simulator::IssuedGrant| {
+        let login = format!(
+            r#"{{"claudeAiOauth":{{"accessToken":"{}","refreshToken":"{}","expiresAt":{},"scopes":["user:inference"]}}}}"#,
+            issued.access, issued.refresh, issued.expires_at_ms
+        );
+        std::fs::write(&file, login).unwrap();
+    };
+    keep(&control.grant_issue_with("ada", "at-first", "rt-first", 3600));
+    stage.run(&["import", "claude-code", "--yes"]);
+    stage.run(&["account", "set", "1", "--own-client-only", "off"]);
+    let key = stage.json(&["key", "create"])["key"].as_str().unwrap().to_owned();
+    let served = stage.serve();
+    assert_eq!(post(&served.origin, "/v1/messages", &key).await.0, 200);
+    // The tool renews its login just before it is taken over, and by then nobody here has seen that.
+    keep(&control.grant_issue_with("ada", "at-second", "rt-second", 3600));
+    let text = std::fs::read(&file).unwrap();
+    let taken = stage.json(&["account", "take", "1", "--yes"]);
+    assert_eq!((&taken["outcome"], taken["account"].get("follows")), (&Value::from("taken_over"), None));
+    assert!(taken["steps"].as_array().unwrap().len() > 2, "{taken}");
+    // The provider ends the token: from now on that is ours to mend.
+    control.access_revoke("at-second");
+    let (status, body) = post(&served.origin, "/v1/messages", &key).await;
+    assert_eq!(status, 200, "{body}");
+    let ledger = stage.simulator.ledger();
+    let posts = ledger.token_posts();
+    let sent: Vec<_> = posts.iter().filter_map(|post| post.refresh_token.as_deref()).collect();
+    assert_eq!((sent, ledger.reuses()), (vec!["rt-second"], 0));
+    assert_eq!(std::fs::read(&file).unwrap(), text);
+    let trail = files_below(&stage.path("home"));
+    assert!(trail.iter().any(|(_, bytes)| bytes.windows(12).any(|part| part == b"account.take")), "it is in the audit trail");
 }

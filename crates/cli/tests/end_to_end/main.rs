@@ -11,8 +11,11 @@ mod kit;
 mod leaks;
 #[cfg(target_os = "linux")]
 mod memory;
+mod options;
 mod processes;
 mod rebind;
 mod restore;
+mod signing;
 mod stage;
 mod tampering;
+mod usage;

@@ -93,8 +93,19 @@ impl Stage {
 
     /// As [`Stage::serve`], with flags of every command.
     pub(crate) fn serve_with(&self, flags: &[&str]) -> Served {
+        self.served(self.command(&[flags, &["serve", "--listen", "127.0.0.1:0"]].concat()))
+    }
+
+    /// As [`Stage::serve`], with variables in its environment.
+    pub(crate) fn serve_within(&self, variables: &[(&str, &str)]) -> Served {
+        let mut command = self.command(&["serve", "--listen", "127.0.0.1:0"]);
+        command.envs(variables.iter().copied());
+        self.served(command)
+    }
+
+    fn served(&self, mut command: Command) -> Served {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.path("serve.log")).unwrap();
-        let mut child = self.command(&[flags, &["serve", "--listen", "127.0.0.1:0"]].concat()).stderr(log).spawn().unwrap();
+        let mut child = command.stderr(log).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let origin = line.split_whitespace().find(|word| word.starts_with("http://")).map(str::to_owned);

@@ -7,3 +7,4 @@ mod help;
 mod home;
 mod lifecycle;
 mod sealed;
+mod values;

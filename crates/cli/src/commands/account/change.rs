@@ -1,27 +1,53 @@
 //! `claviger account set|disable|enable|unblock`: what is a person's to set.
 
 use super::words;
+use crate::args::AccountSetArgs;
 use crate::context::Context;
 use crate::error::CliError;
-use claviger_admin::AccountChange;
+use claviger_admin::{AccountChange, Exposed, OptionsSet};
 use claviger_domain::id::AccountId;
+use claviger_domain::options::{OptionError, ProxyUrl, Reserve, Weight};
 use serde::Serialize;
 
 /// Most bytes of a label or a cause: they stand in one line of a table.
 const TEXT_MAX_BYTES: usize = 200;
 
 /// `claviger account set`
-pub async fn set(context: &Context, id: AccountId, priority: Option<i32>, label: Option<String>) -> Result<(), CliError> {
+pub async fn set(context: &Context, args: AccountSetArgs) -> Result<(), CliError> {
+    let AccountSetArgs { id, priority, reserve, weight, label, own_client_only, model_prefix, proxy } = args;
     let label = label.map(|label| one_line("label", &label)).transpose()?;
-    apply(context, id, AccountChange { label, priority, ..AccountChange::default() }, "changed").await
+    let options = OptionsSet {
+        reserve_percent: reserve.map(Reserve::percent),
+        weight: weight.map(Weight::get),
+        own_client_only: own_client_only.map(|rule| rule.as_str().to_owned()),
+        model_prefix,
+        proxy: proxy.map(|proxy| proxy_of(context, id, proxy)).transpose()?,
+    };
+    apply(context, id, AccountChange { label, priority, options, ..AccountChange::default() }, "changed").await
+}
+
+/// The proxy that is meant. What stands on a command line is read by every process of the machine, so that a password comes from
+/// stdin or a hidden prompt.
+fn proxy_of(context: &Context, id: AccountId, given: String) -> Result<Exposed, CliError> {
+    let invalid = |error: OptionError| CliError::usage(error.to_string());
+    match given.as_str() {
+        "-" => {
+            let url = context.secret_from_stdin_or_prompt("URL of the proxy")?;
+            url.expose().parse::<ProxyUrl>().map(|_read| ()).map_err(invalid)?;
+            Ok(url)
+        }
+        "none" => Ok(Exposed::new(String::new())),
+        url if url.parse::<ProxyUrl>().map_err(invalid)?.login().is_some_and(|login| !login.password.expose().is_empty()) => {
+            let error = CliError::usage("a password on a command line can be read by others");
+            Err(error.hint(format!("claviger account set {id} --proxy -   reads the URL from stdin or a hidden prompt")))
+        }
+        _ => Ok(Exposed::new(given)),
+    }
 }
 
 /// `claviger account disable`
 pub async fn disable(context: &Context, id: AccountId, cause: String) -> Result<(), CliError> {
     let cause = one_line("cause", &cause)?;
-    if cause.is_empty() {
-        return Err(CliError::usage("the cause is empty").hint(format!("claviger account disable {id} --cause TEXT")));
-    }
     apply(context, id, AccountChange { disable: Some(cause), ..AccountChange::default() }, "disabled").await
 }
 

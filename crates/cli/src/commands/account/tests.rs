@@ -1,7 +1,7 @@
 //! What people see of accounts.
 
 use super::*;
-use claviger_admin::{BlockView, IdentityView, SourceWord, StandingView};
+use claviger_admin::{BlockView, IdentityView, OptionsView, SourceWord, StandingView};
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 
@@ -15,11 +15,17 @@ pub(super) fn account(id: i64, provider: &str) -> AccountView {
         standing: StandingView::Active,
         blocks: Vec::new(),
         priority: 0,
+        masked_key: None,
+        options: OptionsView::default(),
+        plan: None,
         source: SourceWord::Imported,
         grant: id,
         grant_revision: 1,
         expires_at: None,
         follows: None,
+        notice: None,
+        logged_in_at: None,
+        login_ends_at: None,
         created_at: Timestamp::from_secs(1_799_996_400),
     }
 }
@@ -157,7 +163,7 @@ fn an_account_that_does_not_serve_is_shown_with_what_to_type() {
       source        imported
       grant         4, revision 1
       since         2027-01-15T07:00:00Z (1 h ago)
-      to type       claviger account add openai-codex --from-json FILE
+      to type       claviger login openai-codex --account 4
 
     account 5
       provider      anthropic
@@ -233,4 +239,57 @@ fn a_label_is_one_line() {
     for bad in ["a\nb", "a\u{1b}b", &"x".repeat(201)] {
         assert_eq!(one_line("label", bad).unwrap_err().exit_code(), 2);
     }
+}
+
+#[test]
+fn what_is_set_for_an_account_has_a_column_only_where_something_is_set() {
+    let key = AccountView { kind: "api_key".to_owned(), masked_key: Some("…wxyz".to_owned()), ..account(1, "openai") };
+    let options = OptionsView {
+        reserve_percent: 10,
+        weight: 3,
+        own_client_only: true,
+        own_client_only_set: "default".to_owned(),
+        model_prefix: Some("team-a/".to_owned()),
+        proxy: Some("http://me:…@proxy.example:3128".to_owned()),
+    };
+    let set = AccountView { options, plan: Some("max".to_owned()), ..account(2, "anthropic") };
+    let list = AccountList { accounts: vec![key, set] };
+    insta::assert_snapshot!(table(&list, NOW), @r"
+    ID  PROVIDER   KIND     IDENTITY  LABEL  PRIORITY  EXPIRES  STANDING  OPTIONS
+    1   openai     api_key  …wxyz     -      0         -        active    -
+    2   anthropic  oauth    -         -      0         -        active    reserve 10%, weight 3, own client only (by terms), models team-a/…, through http://me:…@proxy.example:3128
+    ");
+    insta::assert_snapshot!(details(&list.accounts[1], &list, NOW), @r"
+    account 2
+      provider      anthropic
+      kind          oauth
+      plan          max
+      standing      active
+      priority      0
+      option        reserve 10%
+      option        weight 3
+      option        own client only (by terms)
+      option        models team-a/…
+      option        through http://me:…@proxy.example:3128
+      source        imported
+      grant         2, revision 1
+      since         2027-01-15T07:00:00Z (1 h ago)
+    ");
+    let freed = OptionsView { own_client_only_set: "off".to_owned(), ..OptionsView::default() };
+    let freed = AccountView { options: freed, ..account(3, "anthropic") };
+    assert_eq!(words::options(&freed), ["any client"]);
+}
+
+#[test]
+fn a_login_that_ends_soon_is_announced_with_what_to_type() {
+    let now = Timestamp::from_secs(1_800_000_000);
+    let ends =
+        |days: u64| AccountView { login_ends_at: Some(now.plus(std::time::Duration::from_hours(24 * days))), ..account(7, "anthropic") };
+    let near = ends(3);
+    assert_eq!(words::standing(&near, now), "active, login ends in 3 d");
+    assert_eq!(words::remedies(&near, now), ["claviger login anthropic --account 7"]);
+    assert!(words::login_end(&near, now).unwrap().contains("2027-01-18"));
+    assert_eq!((words::standing(&ends(6), now).as_str(), words::remedies(&ends(6), now).len()), ("active", 0));
+    let over = AccountView { login_ends_at: Some(now.minus(std::time::Duration::from_secs(1))), ..account(7, "anthropic") };
+    assert_eq!(words::standing(&over, now), "active, login is over");
 }

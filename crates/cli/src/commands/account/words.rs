@@ -2,7 +2,7 @@
 
 use super::super::when;
 use crate::output::printable;
-use claviger_admin::{AccountList, AccountView, BlockView, IdentityView, SourceWord, StandingView, time_text};
+use claviger_admin::{AccountList, AccountView, BlockView, IdentityView, OptionsView, SourceWord, StandingView, time_text};
 use claviger_domain::identity::Identity;
 use claviger_domain::time::Timestamp;
 use std::fmt::Write as _;
@@ -86,8 +86,19 @@ pub fn standing(account: &AccountView, now: Timestamp) -> String {
     match latest {
         Some(block) if block.scope == WHOLE => format!("blocked, ends {}", when::relative(block.until, now)),
         Some(block) => format!("{state}, {} blocked, ends {}", block.scope, when::relative(block.until, now)),
-        None => state.to_owned(),
+        None => match account.login_ends_soon(now).filter(|_| account.standing == StandingView::Active) {
+            Some(at) if at > now => format!("{state}, login ends {}", when::relative(at, now)),
+            Some(_) => format!("{state}, login is over"),
+            None => state.to_owned(),
+        },
     }
+}
+
+/// What there is to say of the end of a login that is near or over.
+pub fn login_end(account: &AccountView, now: Timestamp) -> Option<String> {
+    let at = account.login_ends_soon(now).filter(|_| account.standing == StandingView::Active)?;
+    let verb = if at > now { "ends" } else { "was to end" };
+    Some(format!("its login {verb} on {}, however often it is refreshed", when::both(at, now)))
 }
 
 /// Whether an account serves while nothing sets it aside.
@@ -115,6 +126,7 @@ pub fn remedies(account: &AccountView, now: Timestamp) -> Vec<String> {
     let id = account.id;
     let mut remedies = Vec::new();
     match &account.standing {
+        StandingView::Active if login_end(account, now).is_some() => remedies.push(renew(account)),
         StandingView::Active => {}
         StandingView::Disabled { .. } => remedies.push(format!("claviger account enable {id}")),
         StandingView::NeedsLogin { .. } => remedies.push(login_again(account)),
@@ -131,13 +143,42 @@ pub fn remedies(account: &AccountView, now: Timestamp) -> Vec<String> {
     remedies
 }
 
+/// The same account anew, before its login ends by itself.
+fn renew(account: &AccountView) -> String {
+    format!("claviger login {} --account {}", account.provider, account.id)
+}
+
 fn login_again(account: &AccountView) -> String {
     let provider = &account.provider;
+    if matches!(account.source, SourceWord::Runtime | SourceWord::Config | SourceWord::Environment) {
+        return "claviger config show --origin".to_owned();
+    }
     match &account.follows {
         Some(path) => format!("log in with the tool that keeps {path}: it is read again on change"),
-        None if account.kind == "api_key" => format!("claviger login {provider} --with-key"),
-        None => format!("claviger account add {provider} --from-json FILE"),
+        None if account.kind == "api_key" => format!("claviger login {provider} --with-key --account {}", account.id),
+        None => format!("claviger login {provider} --account {}", account.id),
     }
+}
+
+/// What a person, or the vendor's terms, set for an account beside its label and its priority; nothing for a plain one.
+pub fn options(account: &AccountView) -> Vec<String> {
+    let OptionsView { reserve_percent, weight, own_client_only, own_client_only_set, model_prefix, proxy } = &account.options;
+    let mut options = Vec::new();
+    if *reserve_percent > 0 {
+        options.push(format!("reserve {reserve_percent}%"));
+    }
+    if *weight != 1 {
+        options.push(format!("weight {weight}"));
+    }
+    match (own_client_only, own_client_only_set.as_str()) {
+        (true, "on") => options.push("own client only".to_owned()),
+        (true, _) => options.push("own client only (by terms)".to_owned()),
+        (false, "off") => options.push("any client".to_owned()),
+        (false, _) => {}
+    }
+    options.extend(model_prefix.as_ref().map(|prefix| format!("models {prefix}…")));
+    options.extend(proxy.as_ref().map(|proxy| format!("through {proxy}")));
+    options
 }
 
 /// A block: what, until when, and why.
@@ -151,6 +192,9 @@ pub fn source(source: SourceWord) -> &'static str {
     match source {
         SourceWord::Login => "login",
         SourceWord::Imported => "imported",
+        SourceWord::Runtime => "given at the start",
+        SourceWord::Config => "configuration",
+        SourceWord::Environment => "environment",
     }
 }
 

@@ -4,6 +4,7 @@ use super::Finding;
 use crate::commands::account::words;
 use claviger_admin::{AccountList, AccountView, StandingView};
 use claviger_domain::time::Timestamp;
+use claviger_providers::import::keychain_item;
 use std::path::Path;
 
 /// One finding for each account that cannot serve, or one that all can.
@@ -11,7 +12,7 @@ pub fn standing(list: &AccountList, now: Timestamp) -> Vec<Finding> {
     let mut findings: Vec<Finding> = list.accounts.iter().filter_map(|account| trouble(account, now)).collect();
     if findings.is_empty() {
         findings.push(match list.accounts.len() {
-            0 => Finding::warn("accounts", "no account is here yet", "claviger login PROVIDER --with-key"),
+            0 => Finding::warn("accounts", "no account is here yet", "claviger login PROVIDER"),
             1 => Finding::ok("accounts", "the one account can serve, or was switched off"),
             count => Finding::ok("accounts", format!("all {count} can serve, or were switched off")),
         });
@@ -23,7 +24,11 @@ fn trouble(account: &AccountView, now: Timestamp) -> Option<Finding> {
     let detail = format!("{}: {}", words::short(account), words::standing_in_full(account));
     let hint = || words::remedies(account, now).join("; ");
     match account.standing {
-        StandingView::Active | StandingView::Disabled { .. } => None,
+        StandingView::Active => {
+            let end = words::login_end(account, now)?;
+            Some(Finding::warn("accounts", format!("{}: {end}", words::short(account)), hint()))
+        }
+        StandingView::Disabled { .. } => None,
         StandingView::NeedsLogin { .. } | StandingView::Quarantined { .. } => Some(Finding::warn("accounts", detail, hint())),
         StandingView::OriginChanged | StandingView::Damaged { .. } => Some(Finding::fail("accounts", detail, hint())),
     }
@@ -36,6 +41,13 @@ pub fn followed(list: &AccountList) -> Vec<Finding> {
 }
 
 fn followed_file(account: &AccountView, path: &str) -> Finding {
+    if let Some(notice) = &account.notice {
+        let hint = format!("log in with the tool that keeps it, or claviger account remove {}", account.id);
+        return Finding::warn("followed logins", format!("{}: {notice}", words::short(account)), hint);
+    }
+    if keychain_item(Path::new(path)).is_some() {
+        return Finding::ok("followed logins", format!("{} follows {path}", words::short(account)));
+    }
     match std::fs::File::open(Path::new(path)) {
         Ok(_) => Finding::ok("followed logins", format!("{} follows {path}", words::short(account))),
         Err(error) => {

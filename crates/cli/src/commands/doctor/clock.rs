@@ -44,11 +44,17 @@ mod tests {
             standing: StandingView::Active,
             blocks: Vec::new(),
             priority: 0,
+            masked_key: None,
+            options: claviger_admin::OptionsView::default(),
+            plan: None,
             source: SourceWord::Login,
             grant: 1,
             grant_revision: 1,
             expires_at: None,
             follows: None,
+            notice: None,
+            logged_in_at: None,
+            login_ends_at: None,
             created_at,
         };
         AccountList { accounts: vec![account] }

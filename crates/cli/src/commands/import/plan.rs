@@ -6,6 +6,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use claviger_admin::{BlockView, IdentityView, SkippedRow, time_text};
 use claviger_domain::credential::{CredentialKind, Standing};
+use claviger_domain::options::{AccountOptions, OwnClient, Reserve, Weight};
 use claviger_domain::time::Timestamp;
 use claviger_providers::import::{Import, ImportedAccount, ImportedCredential};
 use serde::Serialize;
@@ -34,6 +35,10 @@ struct Planned {
     #[serde(with = "time_text::option")]
     expires_at: Option<Timestamp>,
     follows: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    options: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<String>,
 }
 
 /// Prints what would be done.
@@ -74,6 +79,8 @@ impl Planned {
             blocks: account.blocks.iter().cloned().map(block_view).collect(),
             expires_at,
             follows: account.follow.as_ref().map(|path| path.display().to_string()),
+            options: options_of(account),
+            notes: account.notes.clone(),
         }
     }
 
@@ -82,6 +89,21 @@ impl Planned {
         let name = words::identity(&self.identity).or_else(|| self.label.clone()).map(|name| format!(", {name}")).unwrap_or_default();
         let disabled = self.disabled.as_ref().map(|cause| format!(", disabled: {cause}")).unwrap_or_default();
         let from = self.follows.as_ref().map(|path| format!(", from {path}")).unwrap_or_default();
-        tidy(&format!("{verb} {}: {} {}{name}{disabled}{from}", self.row, self.provider, self.kind))
+        let options = if self.options.is_empty() { String::new() } else { format!(", {}", self.options.join(", ")) };
+        tidy(&format!("{verb} {}: {} {}{name}{disabled}{options}{from}", self.row, self.provider, self.kind))
     }
+}
+
+/// What the source sets for an account, a word or two each; a proxy without its password.
+fn options_of(account: &ImportedAccount) -> Vec<String> {
+    let AccountOptions { reserve, weight, own_client, model_prefix, proxy } = &account.options;
+    let said = [
+        (account.priority != 0).then(|| format!("priority {}", account.priority)),
+        (*reserve != Reserve::default()).then(|| format!("reserve {reserve}")),
+        (*weight != Weight::default()).then(|| format!("weight {weight}")),
+        (*own_client != OwnClient::default()).then(|| format!("own client only {}", own_client.as_str())),
+        model_prefix.as_ref().map(|prefix| format!("model prefix {prefix}")),
+        proxy.as_ref().map(|proxy| format!("proxy {proxy}")),
+    ];
+    said.into_iter().flatten().collect()
 }
