@@ -35,6 +35,7 @@ impl AttemptSink for PoolSink {
         if let Some(told) = from_headers(&facts.provider, status, headers, moment.now) {
             inner.usage_told(account, told, moment, moment.boot.saturating_sub(UNDER_WAY));
         }
+        inner.cost_told(facts, headers);
     }
 
     fn ended(&self, facts: &AttemptFacts, report: &Report) {

@@ -18,6 +18,8 @@ pub struct UsageRule {
     pub limits: Vec<LimitRule>,
     /// What the headers of ordinary answers tell.
     pub headers: Vec<HeaderTap>,
+    /// The header in which an ordinary answer tells what the request cost, in US dollars.
+    pub cost: Option<HeaderName>,
 }
 
 /// A request that a provider answers with what an account has left.

@@ -30,7 +30,7 @@ pub struct Merit {
     pub secondary: Reading,
     /// The short window that leaves least per hour.
     pub primary: Reading,
-    /// How many sessions it takes, compared with its equals: what a person set, times [`pace`] of its primary window.
+    /// How many sessions it takes, compared with its equals: what a person set, times the pace of its primary window.
     pub weight: u16,
 }
 

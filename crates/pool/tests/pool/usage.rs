@@ -9,7 +9,7 @@ use claviger_domain::id::{AccountId, ProviderId};
 use claviger_pool::{Pool, PoolParts, RequestCost};
 use claviger_simulator::{Rotation, UsageFault, UsageTold};
 use claviger_store::{LogStore, MemoryLog};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -21,7 +21,7 @@ fn headers(stage: &Stage, five_hours: u32, week: Option<u32>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let mut window = |name: &str, percent: u32, ends_in_s: i64| {
         let mut put = |field: &str, value: String| {
-            let name: http::HeaderName = format!("anthropic-ratelimit-unified-{name}-{field}").parse().unwrap();
+            let name: HeaderName = format!("anthropic-ratelimit-unified-{name}-{field}").parse().unwrap();
             headers.insert(name, HeaderValue::from_str(&value).unwrap());
         };
         put("utilization", format!("{}", f64::from(percent) / 100.0));
@@ -503,6 +503,20 @@ async fn a_price_is_noted_for_the_account_that_served_and_makes_its_usage_due() 
 
     stage.login(&pool, "bob", 8 * 3600).await;
     assert!(!pool.record_cost(cost(1.0)), "it could be either's");
+}
+
+#[tokio::test]
+async fn what_an_answer_says_that_it_cost_is_added_up() {
+    let stage = Stage::new(Rotation::Strict).await;
+    let told = format!("[providers.{PROVIDER}.usage]\ncost_header = \"x-cost\"\n");
+    std::fs::write(stage.overlay().join("cost.toml"), told).unwrap();
+    let pool = stage.pool().await;
+    stage.login(&pool, "ada", 8 * 3600).await;
+    for cost in ["0.5", "0.25", "0", "-1", "NaN", "cheap"] {
+        served(&stage, &pool, &HeaderMap::from_iter([(HeaderName::from_static("x-cost"), HeaderValue::from_static(cost))])).await;
+    }
+    let view = usage(&pool, UsageAsk { costs: true, ..UsageAsk::default() }).await;
+    assert_eq!((view.costs.len(), view.costs[0].requests, view.costs[0].cost_usd), (1, 2, 0.75));
 }
 
 #[tokio::test]

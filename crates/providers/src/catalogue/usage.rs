@@ -31,8 +31,9 @@ pub(super) fn read(entry: &TableReader<'_>, base: Option<&Base>) -> (UsageRule, 
     origins.extend(endpoint.iter().flat_map(|endpoint| std::iter::once(&endpoint.url).chain(&endpoint.more)).map(|url| url.origin.clone()));
     let limits = table.tables("limits").into_iter().filter_map(limit).collect();
     let headers = table.tables("headers").into_iter().filter_map(tap).collect();
+    let cost = table.parsed("cost_header", header_name);
     table.finish();
-    (UsageRule { endpoint, limits, headers }, origins)
+    (UsageRule { endpoint, limits, headers, cost }, origins)
 }
 
 fn usage_endpoint(table: &TableReader<'_>, base: Option<&Base>) -> Option<UsageEndpoint> {
